@@ -1,0 +1,144 @@
+"""Write the free sentence of each layer out of frames and words of this very post.
+
+The frame is chosen by a hash of the record, the slots hold the seeker's own clauses in neutral wording, the topic,
+its key words, the feeling and the cause. A small model trained on this has to copy to be right; no sentence is
+frozen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from empathy_agent.chain import Emotion, Evidence
+from empathy_agent.vocabulary import EMOTIONS, Act, Support
+from empathy_trainers.weak.evidence import Ranked
+from empathy_trainers.weak.lexicon import lexicon
+from empathy_trainers.weak.wording import neutral, pick
+
+_UNFIT: Final = re.compile(r"你|您|请问|[0-9a-zA-Z]{4,}|^(?:如果|要是|假如|虽然|即使|当)|(?:的时候|说|觉得|感觉|的|是|和|跟|把|被|让)$")
+_CLAUSE_CHARS: Final = (5, 20)
+_GENERAL: Final = ("朋友", "别人", "他们", "对方", "生活", "情绪", "关系")
+
+
+class Words(NamedTuple):
+    """What the frames are filled with."""
+
+    topic: str
+    kw: str
+    kw2: str
+    emo: str
+    cause: str
+    belief: str
+    plan: str
+
+    def fill(self, frame: str, **more: str) -> str:
+        """Fill a frame's slots."""
+        return frame.format(**self._asdict(), **more)
+
+
+def words_of(
+    post: str,
+    emotions: Sequence[Emotion],
+    causes: Sequence[Evidence],
+    beliefs: Sequence[Evidence],
+    plan: str | None,
+) -> Words:
+    """Gather the slots' words of one post."""
+    keys = key_words(post)
+    topic = topic_of(post)
+    return Words(
+        topic=topic,
+        kw=keys[0] if keys else topic,
+        kw2=keys[1] if len(keys) > 1 else topic,
+        emo=EMOTIONS[emotions[0].id].zh,
+        cause=causes[0].text if causes else f"{topic}上的事",
+        belief=beliefs[0].text if beliefs else "",
+        plan=plan or "一步一步来",
+    )
+
+
+def topic_of(post: str) -> str:
+    """Return the topic whose words are most frequent, a general word where none occurs."""
+    counts = {topic: len(cues.findall(post)) for topic, cues in lexicon().topics.items()}
+    best = max(counts, key=lambda t: counts[t])
+    return best if counts[best] else "生活"
+
+
+def key_words(post: str) -> list[str]:
+    """Return up to two nouns of the post, the frequent and early ones first."""
+    counts: Counter[str] = Counter()
+    for cues in (lexicon().keywords, lexicon().relations):
+        counts.update(cues.findall(post))
+    ranked = sorted(counts, key=lambda w: (w in _GENERAL, -counts[w], post.index(w)))
+    return [{"我妈": "妈妈", "我爸": "爸爸"}.get(w, w) for w in ranked[:2]]
+
+
+def situation(ranked: Sequence[Ranked], used: set[str], words: Words, seed_key: str) -> str:
+    """Write layer 1's situation from one or two telling clauses."""
+    told = sorted((r for r in ranked if not r.asking), key=lambda r: -r.worth)
+    chosen: list[tuple[int, str]] = []
+    for one in told:
+        text = neutral(one.clause.text)
+        fits = _CLAUSE_CHARS[0] <= len(text) <= _CLAUSE_CHARS[1] and not _UNFIT.search(text)
+        if fits and not any(text in quote or quote in one.clause.text for quote in used):
+            chosen.append((one.clause.start, text))
+        if len(chosen) == 2:
+            break
+    texts = [text for _, text in sorted(chosen)]
+    frames = lexicon().frames[("situation_none", "situation_one", "situation_two")[len(texts)]]
+    more = dict(zip(("a", "b"), texts, strict=False))
+    return words.fill(pick(frames, seed_key, "situation"), **more)
+
+
+def cause_sentence(words: Words, seed_key: str) -> str:
+    """Write layer 2's free sentence: how cause, belief and feeling hang together."""
+    frames = lexicon().frames["link_belief" if words.belief else "link"]
+    return words.fill(pick(frames, seed_key, "link"))
+
+
+def wish(question: str | None, others: Sequence[Support], words: Words, seed_key: str) -> str:
+    """Write layer 3's free sentence: what is asked, and what is wanted besides."""
+    frames = lexicon().frames
+    if question is None:
+        text = words.fill(pick(frames["want_none"], seed_key, "want"))
+    else:
+        kind = "want_ask" if question.endswith(("吗", "吧", "呢")) else "want_question"
+        text = words.fill(pick(frames[kind], seed_key, "want"), q=question)
+    if others:
+        text += "，" + words.fill(pick(frames[f"want_also_{others[0]}"], seed_key, "also"))
+    return text
+
+
+def plan_sentence(acts: Sequence[Act], words: Words, seed_key: str) -> str:
+    """Write layer 4's free sentence: two or three of the acts, in their order, made concrete."""
+    steps = list(acts[:2])
+    if "suggesting" in acts and "suggesting" not in steps:
+        steps.append("suggesting")
+    elif len(acts) > 2 and "suggesting" not in acts:
+        steps.append(acts[2])
+    texts = [_step(act, words, seed_key) for act in steps]
+    joined = texts[0] if texts else words.fill("陪TA看看{kw}")
+    for text, link in zip(texts[1:], _links(seed_key), strict=False):
+        joined += f"，{link}{text}"
+    return joined
+
+
+def _step(act: Act, words: Words, seed_key: str) -> str:
+    filled = words.fill(pick(lexicon().frames[f"step_{act}"], seed_key, act))
+    return filled.removeprefix("先")
+
+
+_LINKS: Final[Mapping[str, tuple[str, str]]] = {
+    "再": ("再", "最后"),
+    "然后": ("然后", "接着"),
+    "接着": ("接着", "最后"),
+    "随后": ("随后", "再"),
+    "": ("", "再"),
+}
+
+
+def _links(seed_key: str) -> tuple[str, str]:
+    return _LINKS[pick(tuple(_LINKS), seed_key, "links")]

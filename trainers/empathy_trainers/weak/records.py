@@ -1,0 +1,36 @@
+"""The records of stage 1: long counselling texts of one split, each with its weakly annotated chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from empathy_trainers.data.lct import iter_lct
+from empathy_trainers.data.splits import Split
+from empathy_trainers.weak.annotate import ANNOTATOR, annotate
+from empathy_trainers.weak.phrasing import topic_of
+
+
+def build_sft_records(data_dir: Path, split: Split, limit: int | None = None) -> Iterator[dict[str, object]]:
+    """Yield records `{id, source, licence, lang, topic, question, answers, chain{L1..L4}, annotator}`.
+
+    Args:
+        data_dir: The folder of the open corpora.
+        split: Which side of the group split.
+        limit: The most records to yield; None for all.
+
+    Raises:
+        TrainingDataError: A file is missing or broken.
+    """
+    yield from islice(_all(data_dir, split), limit)
+
+
+def _all(data_dir: Path, split: Split) -> Iterator[dict[str, object]]:
+    for record in iter_lct(data_dir, split):
+        layers = annotate(record.question, record.answers[0].text, record.id)
+        if layers is None:
+            continue
+        row = record.model_dump(mode="json")
+        row["topic"] = topic_of(record.question)
+        yield {**row, "chain": layers.as_dict(), "annotator": ANNOTATOR}
