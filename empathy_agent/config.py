@@ -99,7 +99,7 @@ def merge_settings(
             continue
         name = key.removeprefix(PREFIX)
         if name not in Settings.model_fields:
-            raise ConfigError(_unknown(key, (PREFIX + field for field in Settings.model_fields)))
+            raise ConfigError(_unknown(PREFIX, name, Settings.model_fields))
         _overlay(values, name, value)
     if context is not None:
         for name, value in _explicit(context).items():
@@ -135,23 +135,23 @@ def _overlay(values: dict[str, object], name: str, value: object) -> None:
 def _invalid(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     path = [str(part) for part in first["loc"]]
-    key = PREFIX + ".".join(path)
     if first["type"] != "extra_forbidden":
-        return f"setting {_named(key)} is unusable: {first['msg']}"
+        return f"setting {_named(PREFIX, '.'.join(path))} is unusable: {first['msg']}"
     nested: type[_Options] = Sampling if path[0] == "sampling" else Budgets
-    return _unknown(key, (f"{PREFIX}{path[0]}.{field}" for field in nested.model_fields))
+    return _unknown(f"{PREFIX}{path[0]}.", path[-1], nested.model_fields)
 
 
-def _unknown(key: str, known: Iterable[str]) -> str:
+def _unknown(prefix: str, name: str, known: Iterable[str]) -> str:
     names = sorted(known)
-    near = difflib.get_close_matches(key, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
-    return f"unknown setting {_named(key)}; {hint}"
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {prefix + near[0]!r}?" if near else f"known are {', '.join(names)}"
+    return f"unknown setting {_named(prefix, name)}; {hint}"
 
 
-def _named(key: str) -> str:
+def _named(prefix: str, name: str) -> str:
     """Quote a key only where it looks like one: a stray text in its place may be a person's."""
-    return repr(key) if re.fullmatch(r"[\w.]{1,64}", key, re.ASCII) else "(not a valid name)"
+    is_name = re.fullmatch(r"[\w.]{1,48}", name, re.ASCII)
+    return repr(prefix + name) if is_name else f"{prefix!r} with no valid name"
 
 
 _HAN = re.compile(r"[\u3400-\u9fff]")

@@ -31,7 +31,7 @@ MASK: Final = "\x00"
 
 SENTENCE_END: Final = re.compile(r"[。\n]|\.(?=\s|$)")
 ITEM_END: Final = re.compile(r"[;；]")
-LIST_END: Final = re.compile(r"[;；,，、/|]|\s(?:and|or)\s|[和与及]")
+LIST_END: Final = re.compile(r"[;；,，、|]|(?<![0-9])/|\s(?:and|or)\s|[和与及]")
 
 _CAUSE_WORDS = "起因|原因|诱因|causes?|triggers?"
 _BELIEF_WORDS = "信念|想法|认知|beliefs?|thoughts?"
@@ -48,7 +48,7 @@ _EVIDENCE_WORD = re.compile(rf"({_CAUSE_WORDS}|{_BELIEF_WORDS})(?:\s*[:：])+", 
 _LEAD = re.compile(r"^(?:[\s,，、:：*•·\-]|\d{1,2}[、)）])+")
 _TAIL = " \t,，、:：.。"
 _BREAK = re.compile(r"[;；。]|\.(?=\s)")
-_QUOTE_MARK = re.compile(r"[「」『』“”\"‘]|(?<![A-Za-z0-9])['’]|['’](?![A-Za-z0-9])")
+_QUOTE_MARK = re.compile(r"[「」『』“”\"‘]|(?<![A-Za-z0-9])'")
 
 
 class Span(NamedTuple):
@@ -154,8 +154,12 @@ def tidy(text: str) -> str:
     colon.
     """
     flat = _QUOTE_MARK.sub("", " ".join(text.replace(MASK, "").split()))
-    flat = _BREAK.sub("，", _EVIDENCE_WORD.sub(r"\1", flat))
+    flat = _BREAK.sub(_comma, _EVIDENCE_WORD.sub(r"\1", flat))
     return _LEAD.sub("", " ".join(flat.split())).rstrip(_TAIL)
+
+
+def _comma(match: re.Match[str]) -> str:
+    return "," if match[0].isascii() else "，"
 
 
 def sentence(text: str) -> str:

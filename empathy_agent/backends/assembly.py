@@ -1,9 +1,10 @@
 """From sampled tokens to deltas: whole characters, nothing of a stop string, and ids that add up.
 
-Tokens and characters do not share their borders: a token may end inside a character, and a stop string may begin
-inside a token. `Assembly` decodes pieces as UTF-8, lets `StopScanner` hold back what may become a stop string, and
-gives a token's id out only when the last of its characters is out. Where the end cuts a token in two, the half that
-stays is tokenised by itself, so that the ids of a completion spell exactly its text.
+Tokens and characters do not share their borders: a token may end inside a character, and a stop
+string may begin inside a token. `Assembly` decodes pieces as UTF-8, lets `StopScanner` hold back
+what may become a stop string, and gives a token's id out only when the last of its characters is
+out. Where the end cuts a token in two, the half that stays is tokenised by itself, so that the
+ids of a completion spell exactly its text.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """The contract between the graph and a model: continue these segments until a stop string.
 
-A caller builds a `Request` and reads `Delta`s, then one `Completion`, from `stream` or `astream`; `complete` and
-`acomplete` keep only the last. A backend author writes `submit`, which must not block: it hands the request to the
-thread that owns the model and reports to a sink. The sync and the async face are written here once, over `submit`.
-Leaving a stream early, in whatever way, cancels the request within one token; a deadline or a cancel event of the
-caller's ends it with `BackendTimeout` or `BackendCancelled`. No error carries text of the prompt or the completion.
+A caller builds a `Request` and reads `Delta`s, then one `Completion`, from `stream` or `astream`;
+`complete` and `acomplete` keep only the last. A backend author writes `submit`, which must not
+block: it hands the request to the thread that owns the model and reports to a sink. The sync and
+the async face are written here once, over `submit`. Leaving a stream early, in whatever way,
+cancels the request within one token; a deadline or a cancel event of the caller's ends it with
+`BackendTimeout` or `BackendCancelled`. No error carries text of the prompt or the completion.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Message:
     role: Role
     content: str
     trusted: bool = False
-    """True only for words of our own prompts, which may name the tags: `fit` escapes every other content."""
+    """True only for our own prompts, which may name the tags; `fit` escapes all other contents."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Capabilities:
     prefix_cache: bool
     """A request that continues an earlier one computes only what is new."""
     rollback: bool
-    """The cache can be set back to any length; where it cannot, a changed prefix is computed again."""
+    """The cache can be set back; where it cannot, a changed prefix is computed again."""
     chat_template: Literal["model", "plain"]
     """Whether the model's own chat template is used, or the documented plain one."""
     control_tags: bool
-    """The transcript's tags are CONTROL tokens of this vocabulary: text cannot forge them, and stops are exact."""
+    """The tags are CONTROL tokens of this vocabulary: text cannot forge them, stops are exact."""
     parallel_sequences: int
     """How many requests keep their cached prefix side by side."""
     languages: tuple[str, ...] | None = None
@@ -73,7 +74,7 @@ class Request:
     cancel: threading.Event | None = None
     """Set by the caller to end the request with `BackendCancelled`; never set by a backend."""
     min_new_tokens: int = 0
-    """Before this count, the model's end token and stop strings that are one control token are not sampled."""
+    """Before this count, no end token and no stop string that is one control token is sampled."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class LinkedEvent(threading.Event):
 
 
 class Backend(ABC):
-    """A model that continues segments. Usable as a context manager; `close` may be called any number of times."""
+    """A model that continues segments; a context manager, closed any number of times."""
 
     _finalizer: weakref.finalize[[], Backend] | None = None
 
@@ -146,6 +147,11 @@ class Backend(ABC):
     def special_strings(self) -> tuple[str, ...]:
         """The special strings of the vocabulary, for `segments.escape`."""
 
+    @property
+    def evaluated_tokens(self) -> int | None:
+        """Tokens computed since the backend was opened; None where that is not known."""
+        return None
+
     @abstractmethod
     def render(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
         """Apply the chat template once, up to the opening of the assistant's turn.
@@ -159,7 +165,7 @@ class Backend(ABC):
 
     @abstractmethod
     def submit(self, request: Request, sink: Sink) -> None:
-        """Queue `request` and return at once; `sink` gets deltas, then one completion or one exception.
+        """Queue `request` and return; `sink` gets deltas, then one completion or exception.
 
         The sink is called from the backend's own thread, must not block and must not raise.
 
@@ -188,7 +194,7 @@ class Backend(ABC):
             cancel.set()
 
     async def astream(self, request: Request) -> AsyncGenerator[Event, None]:
-        """Yield what `stream` yields without blocking the event loop; cancelling the task cancels the request."""
+        """Yield what `stream` yields, off the event loop; leaving it cancels the request."""
         cancel = LinkedEvent(request.cancel)
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event | BaseException] = asyncio.Queue()
@@ -216,7 +222,9 @@ class Backend(ABC):
         for item in self.stream(request):
             if isinstance(item, Completion):
                 return item
-        raise BackendUnavailable("the backend ended a request without a completion; this is a fault of the backend")
+        raise BackendUnavailable(
+            "the backend ended a request without a completion; this is a fault of the backend"
+        )
 
     async def acomplete(self, request: Request) -> Completion:
         """Return the completion of `request` without blocking the event loop."""
@@ -227,7 +235,9 @@ class Backend(ABC):
                     return item
         finally:
             await events.aclose()
-        raise BackendUnavailable("the backend ended a request without a completion; this is a fault of the backend")
+        raise BackendUnavailable(
+            "the backend ended a request without a completion; this is a fault of the backend"
+        )
 
     def close(self) -> None:
         """Give the model back; running and waiting requests end with `BackendUnavailable`."""
@@ -240,13 +250,16 @@ class Backend(ABC):
         return self._finalizer is not None and not self._finalizer.alive
 
     def _release_with(self, release: Callable[[], object]) -> None:
-        """Run `release`, which must not refer to `self`, once: on `close`, garbage collection or interpreter exit."""
+        """Run `release`, which must not refer to `self`, once: on `close`, collection or exit."""
         self._finalizer = weakref.finalize(self, release)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()

@@ -1,10 +1,10 @@
 """From messages to segments: a chat template applied once, split at one sentinel per message.
 
-Every message content is replaced by a random word, the template is rendered, and the result is split at those words:
-what lies between them is template (control segments, specials on), what they stand for is content (specials off).
-Nothing a person writes is ever seen by the template engine. A template that thinks by default is told not to, and
-one that opens a think block all the same gets it closed empty, as Qwen3 does. Models without a template get the
-plain one below.
+Every message content is replaced by a random word, the template is rendered, and the result is
+split at those words: what lies between them is template (control segments, specials on), what
+they stand for is content (specials off). Nothing a person writes is ever seen by the template
+engine. A template that thinks by default is told not to, and one that opens a think block all the
+same gets it closed empty, as Qwen3 does. Models without a template get the plain one below.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PLAIN_NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
 def plain_template(messages: Sequence[Mapping[str, str]]) -> str:
-    """Render the plain template: `### Role`, a newline, the content and a blank line for each message."""
+    """Render the plain template: for each message `### Role`, the content and a blank line."""
     turns = (f"### {_PLAIN_NAMES[one['role']]}\n{one['content']}\n\n" for one in messages)
     return "".join(turns) + "### Assistant\n"
 
@@ -95,7 +95,7 @@ def render_segments(apply: Apply, messages: Sequence[Message]) -> tuple[Segment,
 
 
 def _try_render(apply: Apply, messages: Sequence[Sequence[Message]]) -> tuple[Segment, ...] | None:
-    """Render groups of messages, each group one turn; None where the template fails or loses one."""
+    """Render groups, each one turn; None where the template fails or loses a message."""
     marks = [[f"m{secrets.token_hex(12)}" for _ in group] for group in messages]
     turns = [
         {"role": group[0].role, "content": "\n\n".join(words)}
@@ -132,6 +132,4 @@ def _joined(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _without_system(messages: Sequence[Message]) -> list[list[Message]]:
-    return _joined(
-        [replace(one, role="user") if one.role == "system" else one for one in messages]
-    )
+    return _joined([replace(one, role="user") if one.role == "system" else one for one in messages])

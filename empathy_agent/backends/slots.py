@@ -1,10 +1,11 @@
 """Which cached prefix serves which request: slots, one per parallel sequence of a model's memory.
 
-A request leases an idle slot and keeps what the slot's cached tokens have in common with its own; only the rest is
-computed. Where another slot knows a longer prefix (the same system prompt, a busy twin) it is copied over, which
-costs nothing in a unified cache. The pool also keeps all slots together within the memory's capacity: a request
-that does not fit beside the running ones waits, and the oldest idle caches make room. Pure bookkeeping: the memory
-itself sits behind a three-method protocol, so that the fake counts exactly as the real one.
+A request leases an idle slot and keeps what the slot's cached tokens have in common with its own;
+only the rest is computed. Where another slot knows a longer prefix (the same system prompt, a
+busy twin) it is copied over, which costs nothing in a unified cache. The pool also keeps all
+slots together within the memory's capacity: a request that does not fit beside the running ones
+waits, and the oldest idle caches make room. Pure bookkeeping: the memory itself sits behind a
+three-method protocol, so that the fake counts exactly as the real one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Memory(Protocol):
     """The cache that the pool keeps the books of."""
 
     def trim(self, slot: int, length: int) -> bool:
-        """Keep the first `length` tokens of a slot; False, changing nothing, where it cannot. 0 always works."""
+        """Keep a slot's first `length` tokens; False where it cannot, which 0 never is."""
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Make the first `length` tokens of `source` the content of the empty slot `target`."""
@@ -59,10 +60,10 @@ class SlotPool:
         self._memory = memory
         self._clock = 0
         self.can_rollback = can_rollback
-        """False where the memory is known to refuse, or once it refused, to be set back: then no prefix is copied or shortened again."""
+        """False where the memory cannot be set back, or once it refused: nothing is copied then."""
 
     def lease(self, ids: list[int], reserve: int) -> Slot | None:
-        """Return a slot whose `tokens` are a prefix of `ids`, at least one short of it, or None to wait.
+        """Return a slot whose `tokens` are a proper prefix of `ids`, or None to wait.
 
         Args:
             ids: The prompt.
@@ -93,14 +94,13 @@ class SlotPool:
         self._clock += 1
         slot.used, slot.reserved = self._clock, 0
 
-    def clear(self) -> None:
-        """Forget the cached tokens of all idle slots."""
-        for slot in self._slots:
-            if not slot.reserved:
-                self._trim(slot, 0)
+    def forget(self, slot: Slot) -> None:
+        """Empty a slot whose memory is in doubt."""
+        self._memory.trim(slot.index, 0)
+        slot.tokens.clear()
 
     def _choose(self, idle: list[Slot], shared: dict[int, int]) -> Slot:
-        """Take the best match, unless that would throw away more than half of another conversation."""
+        """Take the best match, unless most of another conversation would be thrown away."""
         best = max(idle, key=lambda slot: shared[slot.index])
         if shared[best.index] and shared[best.index] * 2 >= len(best.tokens):
             return best

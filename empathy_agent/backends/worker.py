@@ -1,10 +1,11 @@
 """The one thread that owns a model, and the queue in front of it.
 
-A backend gives the worker an `Engine`; `submit` puts a job into the inbox and returns. The loop admits waiting jobs
-in order of arrival as far as the engine has room, then gives every active job one step in turn: a chunk of prompt or
-one token. Between steps it looks at cancel events, deadlines and the inbox, so nothing waits longer than one step.
-The worker knows nothing of its backend, which can therefore be collected while the thread is alive. Today a step is
-one job's; an engine that computes several jobs in one batch would take the list of active jobs instead.
+A backend gives the worker an `Engine`; `submit` puts a job into the inbox and returns. The loop
+admits waiting jobs in order of arrival as far as the engine has room, then gives every active job
+one step in turn: a chunk of prompt or one token. Between steps it looks at cancel events,
+deadlines and the inbox, so nothing waits longer than one step. The worker knows nothing of its
+backend, which can therefore be collected while the thread is alive. Today a step is one job's; an
+engine that computes several jobs in one batch would take the list of active jobs instead.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Run(Protocol):
     """One admitted request inside an engine."""
 
     def step(self) -> Sequence[Event]:
-        """Compute one chunk of prompt or one token; a `Completion` among the events ends the run."""
+        """Compute a chunk of prompt or one token; a `Completion` ends the run."""
 
     def end(self) -> None:
         """Give the run's resources back; called exactly once, however the run ended."""
@@ -172,7 +173,7 @@ class Worker:
                 return
 
     def _finish(self, job: Job, item: Event | BaseException | None) -> None:
-        """Give the run back before the last item is sent, so that a follow-up finds its cache idle."""
+        """Give the run back, then send the last item: a follow-up finds its cache idle."""
         if job in self._active:
             self._active.remove(job)
         if job.run is not None:

@@ -1,8 +1,7 @@
 """Load the rule files of the safety floor and the output rail: TOML in, validated and compiled rules out.
 
 The patterns are data, so that a psychologist can review them without reading Python. A pattern may name a word list
-of its file as `{word}`; `anchors` are literal pieces, one of which every match must contain, and which keep rules that cannot
-match from being run at all. Files are read once, at first use.
+of its file as `{word}`. Files are read once, at first use, and a damaged file is an error, never an empty rule set.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ class RiskRule(Record):
     id: str = Field(pattern=r"^(zh|en)\.[a-z_]+$")
     level: RiskLevel
     language: RuleLanguage
-    anchors: tuple[str, ...] = Field(min_length=1)
     patterns: tuple[str, ...] = Field(min_length=1)
     unless: tuple[str, ...] = ()
     """Patterns that, found anywhere in the same sentence, silence the rule."""

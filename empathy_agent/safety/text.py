@@ -2,7 +2,7 @@
 
 People in distress, and people who test a filter, write with full-width letters, zero-width characters, emoji inside words,
 spaced-out characters or traditional forms. `normalise` undoes these and leaves two delimiters only: `。` ends a sentence,
-`，` ends a clause. `sentences` then cuts the result into short, unique pieces with an overlap where a piece had
+`，` ends a clause. `spans` then cuts the result into short pieces with an overlap where a piece had
 to be cut by force. The plain form is for matching alone and is never shown or stored.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff"
 WINDOW_CHARS = 320
@@ -46,7 +45,7 @@ _SPACED_LATIN = re.compile(r"(?<![a-z0-9'])(?:[a-z][ .*_\-]{1,2}){3,}[a-z](?![a-
 _SEPARATOR = re.compile(r"[^\w]+|_+")
 _FULL_STOP = re.compile(rf"\.+(?=\s|$|[{_HAN}])|…+")
 _SPACES = re.compile(r" {2,}")
-_ENDS = re.compile("。+")
+_SENTENCE = re.compile("[^。]+")
 
 
 def _join(match: re.Match[str]) -> str:
@@ -63,12 +62,11 @@ def normalise(text: str) -> str:
     return _SPACES.sub(" ", _FULL_STOP.sub("。", plain))
 
 
-def sentences(plain: str) -> Iterator[str]:
-    """Yield the unique sentences of a plain text, long ones in overlapping windows of `WINDOW_CHARS`."""
-    seen: set[str] = set()
-    for sentence in _ENDS.split(plain):
-        for start in range(0, max(1, len(sentence) - OVERLAP_CHARS), WINDOW_CHARS - OVERLAP_CHARS):
-            piece = sentence[start : start + WINDOW_CHARS].strip()
-            if piece and piece not in seen:
-                seen.add(piece)
-                yield piece
+def spans(plain: str) -> list[tuple[int, int]]:
+    """Return the sentences of a plain text as offsets, long ones in overlapping windows of `WINDOW_CHARS`."""
+    found = []
+    for match in _SENTENCE.finditer(plain):
+        first, end = match.span()
+        for start in range(first, max(first + 1, end - OVERLAP_CHARS), WINDOW_CHARS - OVERLAP_CHARS):
+            found.append((start, min(end, start + WINDOW_CHARS)))
+    return found

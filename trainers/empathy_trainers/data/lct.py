@@ -1,9 +1,10 @@
-"""Long counselling texts out of dialogues: one long post, one long reply, and the split they belong to.
+"""Long counselling texts out of dialogues: one long post, one long reply, and their split.
 
-SmileChat v2 was made by cutting a post and its answer into turns. `build_lct` goes the other way: the seeker's turns
-become one post, the supporter's turns one reply, and what only lives in a conversation (thanks, assent, greetings,
-questions that the post already answers) falls away. `iter_lct` streams the records of one split in file order.
-Splits go by group, see `splits`; `heldout_ids` is offered again here for stage 0.
+SmileChat v2 was made by cutting a post and its answer into turns. `build_lct` goes the other way:
+the seeker's turns become one post, the supporter's turns one reply, and what only lives in a
+conversation (thanks, assent, greetings, questions that the post already answers) falls away.
+`iter_lct` streams the records of one split in file order. Splits go by group, see `splits`;
+`heldout_ids` is offered again here for stage 0.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, TypedDict, cast
+from typing import Final, NamedTuple, cast
+
+from typing_extensions import TypedDict
 
 from empathy_agent.chain import Record
 from empathy_agent.errors import TrainingDataError
@@ -98,7 +101,9 @@ def iter_lct(data_dir: Path, split: Split) -> Iterator[LctRecord]:
     for row in read_jsonl(data_dir / "smilechat" / "smilechat.jsonl.xz"):
         dialogue_id, messages = _checked(row)
         if dialogue_id not in groups:
-            raise TrainingDataError(f"smilechat: dialogue {dialogue_id} has no group; mend groups.jsonl.xz")
+            raise TrainingDataError(
+                f"smilechat: dialogue {dialogue_id} has no group; mend groups.jsonl.xz"
+            )
         if split_of(groups[dialogue_id]) != split:
             continue
         text = build_lct(messages)
@@ -122,7 +127,9 @@ def _checked(row: Mapping[str, object]) -> tuple[int, list[Message]]:
         isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
         for m in messages
     ):
-        raise TrainingDataError(f"smilechat: dialogue {dialogue_id} has a turn without role or text")
+        raise TrainingDataError(
+            f"smilechat: dialogue {dialogue_id} has a turn without role or text"
+        )
     return dialogue_id, cast("list[Message]", messages)  # every turn was checked above
 
 

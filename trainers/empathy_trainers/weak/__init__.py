@@ -1,12 +1,7 @@
-"""The weak annotator: rules and word lists that give a post and its reply a Chain-of-Empathy for stage 1.
+"""The weak annotator: rules and word lists that give a post and its reply a chain.
 
-`annotate` reads one pair, `build_sft_records` a whole split, `python -m empathy_trainers.weak.report` measures the
-labels. Weak means weak: the labels teach the format and copying from the post, not clinical judgement.
+`annotate.annotate` reads one pair, `records.build_sft_records` a whole split, `python -m
+empathy_trainers.weak.report` measures the labels. `sentences` and `screening` also serve
+`data.lct`, which is why this package imports nothing by itself. Weak means weak: the labels teach
+the format and copying from the post, not clinical judgement.
 """
-
-from __future__ import annotations
-
-from empathy_trainers.weak.annotate import ANNOTATOR, ChainLayers, annotate
-from empathy_trainers.weak.records import build_sft_records
-
-__all__ = ["ANNOTATOR", "ChainLayers", "annotate", "build_sft_records"]

@@ -1,8 +1,9 @@
 """The weak annotator: post and reply in, the four layers of a chain out, by rule.
 
-Order of work: emotions (both sides), evidence (post), wishes (post), acts and plan (reply), then the free sentences
-from what was found. The text form is `empathy_agent.layer_text`'s, so training text is serving text. A record without
-a quoted emotion is refused: None. The same input gives the same chain in every process.
+Order of work: emotions (both sides), evidence (post), wishes (post), acts and plan (reply), then
+the free sentences from what was found. The text form is `empathy_agent.layer_text`'s, so training
+text is serving text. A record without a quoted emotion is refused: None. The same input gives the
+same chain in every process.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ class ChainLayers:
 
     def quotes(self) -> tuple[str, ...]:
         """Return every quote of the chain."""
-        parts = (*self.emotions, *self.causes, *self.beliefs)
-        return tuple(part.quote for part in parts if part.quote)
+        felt = [emotion.quote for emotion in self.emotions]
+        shown = [evidence.quote for evidence in (*self.causes, *self.beliefs)]
+        return tuple(quote for quote in (*felt, *shown) if quote)
 
 
 def annotate(post: str, answer: str, seed_key: str) -> ChainLayers | None:

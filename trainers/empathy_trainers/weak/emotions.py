@@ -1,7 +1,7 @@
-"""Find what the seeker feels: surface forms in the post, weighed, checked for negation and for whose feeling it is.
+"""Find what the seeker feels, minding negation and whose feeling it is.
 
-The reply is read too: a supporter often names the feeling ("你感到很委屈"). Such a naming adds weight to what the post
-shows, and picks the emotion where the post shows none, but quotes always come from the post.
+The reply is read too: a supporter often names the feeling ("你感到很委屈"). Such a naming adds
+weight to what the post shows, but emotions and quotes always come from the post.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _WEIGHT: Final[dict[Strength, float]] = {"form": 1.0, "strong": 1.3, "cue": 0.4}
 _PALE: Final = {"hope": 0.35, "calm": 0.4, "relief": 0.4, "confusion": 0.8, "distress": 0.9}
 """Forms that are worded in nearly every post, or that say little, count less."""
 _ANSWER_BONUS: Final = 0.5
+_LEAST_SECOND: Final = 0.7
 _KEEP_FROM: Final = 0.4
 """Share of the strongest score from which a second or third emotion is named."""
 _PERSON: Final = re.compile(
@@ -27,6 +28,9 @@ _PERSON: Final = re.compile(
 )
 _HOW: Final = re.compile(r"怎么|如何|怎样|才能|想要|希望|能不能")
 _CALLED: Final = re.compile(r"[让令使给](?:他|她|父母|家人|妈|爸|别人|大家|孩子)\w{0,4}$")
+_OF_OTHERS: Final = re.compile(r"的(?:女|男|人|孩子|学生|员工|性格的人)")
+_CLINICAL: Final = re.compile(r"确诊|诊断|会得|重度|中度|轻度|双相")
+_AT_A_LOSS: Final = re.compile(r"怎么办|该怎么|该如何|怎样才|怎么才|为什么(?:会|我|总)|不知道")
 _TO_YOU: Final = re.compile(r"你")
 
 Intensity = Literal[1, 2, 3]
@@ -60,12 +64,10 @@ def _denied(clause: str, start: int, end: int) -> bool:
     before = clause[:start]
     if lexicon().negation.search(before) and not _HOW.search(before):
         return True
-    if _CALLED.search(before):
+    if _CALLED.search(before) or _OF_OTHERS.match(clause, end) or _CLINICAL.search(clause):
         return True
-    person = None
-    for person in _PERSON.finditer(before):
-        pass
-    return person is not None and person.lastgroup == "other" and "我" not in clause[end : end + 2]
+    persons = [match.lastgroup for match in _PERSON.finditer(before)]
+    return bool(persons) and persons[-1] == "other" and "我" not in clause[end : end + 2]
 
 
 def named_by_supporter(answer: str) -> Counter[str]:
@@ -78,7 +80,9 @@ def named_by_supporter(answer: str) -> Counter[str]:
         for match in lex.emotion_pattern.finditer(clause.text):
             if lex.negation.search(clause.text[: match.start()]):
                 continue
-            counts.update(s.emotion for s in lex.senses.get(match.group(), ()) if s.strength != "cue")
+            counts.update(
+                s.emotion for s in lex.senses.get(match.group(), ()) if s.strength != "cue"
+            )
     return counts
 
 
@@ -104,12 +108,12 @@ def read_emotions(post: str, answer: str = "", *, most: int = 3) -> tuple[Emotio
     hits = find_hits(post)
     weights = scores(hits, named_by_supporter(answer))
     ranked = sorted(weights, key=lambda e: (-weights[e], e))
-    if not ranked or weights[ranked[0]] < _WEIGHT["cue"] * min(_PALE.values()):
-        return ()
+    if not ranked:
+        return _asker(post)
     found: list[Emotion] = []
     used: set[str] = set()
     for emotion in ranked:
-        if len(found) == most or weights[emotion] < _KEEP_FROM * weights[ranked[0]]:
+        if len(found) == most or _too_weak(weights, emotion, ranked[0]):
             break
         own = [hit for hit in hits if hit.emotion == emotion]
         quote = _best_quote(post, own, used)
@@ -117,6 +121,26 @@ def read_emotions(post: str, answer: str = "", *, most: int = 3) -> tuple[Emotio
             used.add(quote)
             found.append(Emotion(id=emotion, intensity=_intensity(own), quote=quote))
     return tuple(found)
+
+
+def _asker(post: str) -> tuple[Emotion, ...]:
+    """Read mere asking as slight confusion, where the post shows nothing else."""
+    for clause in clauses(post):
+        match = _AT_A_LOSS.search(clause.text)
+        quote = (
+            quote_of(post, clause, clause.start + match.start(), clause.start + match.end())
+            if match
+            else None
+        )
+        if quote:
+            return (Emotion(id="confusion", intensity=1, quote=quote),)
+    return ()
+
+
+def _too_weak(weights: dict[str, float], emotion: str, first: str) -> bool:
+    if emotion == first:
+        return False
+    return weights[emotion] < max(_LEAST_SECOND, _KEEP_FROM * weights[first])
 
 
 def _best_quote(post: str, hits: list[Hit], used: set[str]) -> str | None:

@@ -1,8 +1,8 @@
 """The word lists of the weak annotator, read once from the TOML files beside this module.
 
-`emotions.toml` holds the surface forms of each emotion, `cues.toml` the cues of causes, beliefs, wishes and acts,
-`phrases.toml` the frames of the free sentences. Lists become one compiled alternation, longest word first, so that a
-text is scanned once per list.
+`emotions.toml` holds the surface forms of each emotion, `cues.toml` the cues of causes, beliefs,
+wishes and acts, `phrases.toml` the frames of the free sentences. Lists become one compiled
+alternation, longest word first, so that a text is scanned once per list.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ from empathy_agent.errors import ConfigError
 from empathy_agent.vocabulary import EMOTIONS
 
 Strength = Literal["form", "strong", "cue"]
-_KINDS: tuple[tuple[str, Strength], ...] = (("forms", "form"), ("strong", "strong"), ("cues", "cue"))
+_KINDS: tuple[tuple[str, Strength], ...] = (
+    ("forms", "form"),
+    ("strong", "strong"),
+    ("cues", "cue"),
+)
 
 
 class Sense(NamedTuple):
@@ -75,14 +79,18 @@ def lexicon() -> Lexicon:
     emotions, cues, phrases = _load("emotions"), _load("cues"), _load("phrases")
     rules = _table(emotions, "_rules")
     senses = _senses(emotions)
-    frames = {key: _words(phrases, key) for key, value in phrases.items() if isinstance(value, list)}
+    frames = {
+        key: _words(phrases, key) for key, value in phrases.items() if isinstance(value, list)
+    }
     steps = _table(phrases, "steps")
     frames.update({f"step_{key}": _words(steps, key) for key in steps})
     negations = "|".join(sorted(_words(rules, "negations"), key=len, reverse=True))
     return Lexicon(
         senses=senses,
         emotion_pattern=pattern([*senses, *_words(rules, "traps")]),
-        negation=re.compile(f"(?:{negations})(?:觉得|感到|感觉|太|很|是|会|那么|再|怎么|要|用)?$"),
+        negation=re.compile(
+            f"(?:{negations})(?:对[^，]{{1,14}})?(?:觉得|感到|感觉|太|很|是|会|那么|再|怎么|要|用)?$"
+        ),
         strong=pattern(_words(rules, "strong_words")),
         mild=pattern(_words(rules, "mild_words")),
         weak=pattern(_words(rules, "weak_words")),
@@ -93,7 +101,9 @@ def lexicon() -> Lexicon:
         causes=_types(cues, "causes"),
         beliefs=_types(cues, "beliefs"),
         plans=_types(cues, "plans"),
-        supports={k: pattern(_words(_table(cues, "supports"), k)) for k in _table(cues, "supports")},
+        supports={
+            k: pattern(_words(_table(cues, "supports"), k)) for k in _table(cues, "supports")
+        },
         acts={k: pattern(_words(_table(cues, "acts"), k)) for k in _table(cues, "acts")},
         frames=frames,
     )
@@ -122,7 +132,9 @@ def _senses(emotions: Table) -> Mapping[str, tuple[Sense, ...]]:
         if emotion == "_rules":
             continue
         if emotion not in EMOTIONS:
-            raise ConfigError(f"emotions.toml names {emotion!r}, which vocabulary.EMOTIONS does not know")
+            raise ConfigError(
+                f"emotions.toml names {emotion!r}, which vocabulary.EMOTIONS does not know"
+            )
         for key, strength in _KINDS:
             for word in _words(_table(emotions, emotion), key):
                 senses[word] = (*senses.get(word, ()), Sense(emotion, strength))

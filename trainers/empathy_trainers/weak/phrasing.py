@@ -1,8 +1,8 @@
 """Write the free sentence of each layer out of frames and words of this very post.
 
-The frame is chosen by a hash of the record, the slots hold the seeker's own clauses in neutral wording, the topic,
-its key words, the feeling and the cause. A small model trained on this has to copy to be right; no sentence is
-frozen.
+The frame is chosen by a hash of the record, the slots hold the seeker's own clauses in neutral
+wording, the topic, its key words, the feeling and the cause. A small model trained on this has to
+copy to be right; no sentence is frozen.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ from empathy_agent.chain import Emotion, Evidence
 from empathy_agent.vocabulary import EMOTIONS, Act, Support
 from empathy_trainers.weak.evidence import Ranked
 from empathy_trainers.weak.lexicon import lexicon
+from empathy_trainers.weak.sentences import distinct
 from empathy_trainers.weak.wording import neutral, pick
 
-_UNFIT: Final = re.compile(r"你|您|请问|[0-9a-zA-Z]{4,}|^(?:如果|要是|假如|虽然|即使|当)|(?:的时候|说|觉得|感觉|的|是|和|跟|把|被|让)$")
+_UNFIT: Final = re.compile(
+    r"你|您|请问|[0-9a-zA-Z]{4,}|[+#*=/&]|^(?:如果|要是|假如|虽然|即使|当)|(?:的时候|说|觉得|后|时|中|里|期间|来|下|原因|前|自己很想知道|以|对|向|给|为|但|却|会|要|想|还|都|而|感觉|的|是|和|跟|把|被|让)$"
+)
 _CLAUSE_CHARS: Final = (5, 20)
-_GENERAL: Final = ("朋友", "别人", "他们", "对方", "生活", "情绪", "关系")
+_TIMED: Final = re.compile(
+    "眼下|最近|这段时间|现在|以前|小时候|从小|后来|当时|昨天|今天|今年|年前|年后|曾经"
+)
+_VIEW: Final = re.compile(
+    "^(?:除了|知道|可能|或许|也许|希望|不想|想|觉得|会|能|有些|认为|应该|需要|可以|只有|越|被|其他|一些|产生)"
+)
+_GENERAL: Final = ("朋友", "生活", "情绪", "关系", "选择")
+_VAGUE: Final = ("别人", "他们", "对方")
+_LONGEST_CAUSE: Final = 10
 
 
 class Words(NamedTuple):
@@ -47,14 +58,17 @@ def words_of(
     plan: str | None,
 ) -> Words:
     """Gather the slots' words of one post."""
-    keys = key_words(post)
+    emo = EMOTIONS[emotions[0].id].zh
+    keys = [word for word in key_words(post, 3) if word != emo]
     topic = topic_of(post)
     return Words(
         topic=topic,
         kw=keys[0] if keys else topic,
         kw2=keys[1] if len(keys) > 1 else topic,
-        emo=EMOTIONS[emotions[0].id].zh,
-        cause=causes[0].text if causes else f"{topic}上的事",
+        emo=emo,
+        cause=causes[0].text
+        if causes and len(causes[0].text) <= _LONGEST_CAUSE
+        else f"{topic}上的事",
         belief=beliefs[0].text if beliefs else "",
         plan=plan or "一步一步来",
     )
@@ -67,30 +81,47 @@ def topic_of(post: str) -> str:
     return best if counts[best] else "生活"
 
 
-def key_words(post: str) -> list[str]:
-    """Return up to two nouns of the post, the frequent and early ones first."""
+def key_words(post: str, most: int = 2) -> list[str]:
+    """Return up to `most` nouns of the post, the frequent and early ones first."""
     counts: Counter[str] = Counter()
     for cues in (lexicon().keywords, lexicon().relations):
-        counts.update(cues.findall(post))
+        counts.update(word for word in cues.findall(post) if word not in _VAGUE)
     ranked = sorted(counts, key=lambda w: (w in _GENERAL, -counts[w], post.index(w)))
-    return [{"我妈": "妈妈", "我爸": "爸爸"}.get(w, w) for w in ranked[:2]]
+    return [_as_theme(word) for word in ranked[:most]]
+
+
+def _as_theme(word: str) -> str:
+    """Name a person's part in it rather than the person: frames speak of matters."""
+    if not lexicon().relations.fullmatch(word):
+        return word
+    return f"和{ {'我妈': '妈妈', '我爸': '爸爸'}.get(word, word) }的关系".replace(" ", "")
 
 
 def situation(ranked: Sequence[Ranked], used: set[str], words: Words, seed_key: str) -> str:
     """Write layer 1's situation from one or two telling clauses."""
-    told = sorted((r for r in ranked if not r.asking), key=lambda r: -r.worth)
+    told = sorted((r for r in ranked if not r.asking), key=_telling, reverse=True)
     chosen: list[tuple[int, str]] = []
     for one in told:
         text = neutral(one.clause.text)
         fits = _CLAUSE_CHARS[0] <= len(text) <= _CLAUSE_CHARS[1] and not _UNFIT.search(text)
+        if chosen and len(list(distinct([chosen[0][1], text]))) < 2:
+            continue
         if fits and not any(text in quote or quote in one.clause.text for quote in used):
             chosen.append((one.clause.start, text))
         if len(chosen) == 2:
             break
     texts = [text for _, text in sorted(chosen)]
     frames = lexicon().frames[("situation_none", "situation_one", "situation_two")[len(texts)]]
+    if any(map(_TIMED.search, texts)):
+        frames = tuple(frame for frame in frames if not _TIMED.search(frame))
     more = dict(zip(("a", "b"), texts, strict=False))
     return words.fill(pick(frames, seed_key, "situation"), **more)
+
+
+def _telling(one: Ranked) -> float:
+    """Rank early, story-telling clauses above views and wishes."""
+    worth = one.worth - 0.002 * one.clause.start
+    return worth - (1.5 if _VIEW.search(neutral(one.clause.text)) else 0.0)
 
 
 def cause_sentence(words: Words, seed_key: str) -> str:

@@ -1,4 +1,4 @@
-"""The records of stage 1: long counselling texts of one split, each with its weakly annotated chain."""
+"""The records of stage 1: long counselling texts of one split with weak chains."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from empathy_trainers.data.lct import iter_lct
 from empathy_trainers.data.splits import Split
 from empathy_trainers.weak.annotate import ANNOTATOR, annotate
 from empathy_trainers.weak.phrasing import topic_of
+from empathy_trainers.weak.screening import speaks_of_death
 
 
-def build_sft_records(data_dir: Path, split: Split, limit: int | None = None) -> Iterator[dict[str, object]]:
-    """Yield records `{id, source, licence, lang, topic, question, answers, chain{L1..L4}, annotator}`.
+def build_sft_records(
+    data_dir: Path, split: Split, limit: int | None = None
+) -> Iterator[dict[str, object]]:
+    """Yield records: those of `iter_lct` with `topic`, `chain{L1..L4}` and `annotator`.
+
+    Posts that speak of death, self-harm or sexual violence are left out: their replies in the
+    corpus are not vetted for it.
 
     Args:
         data_dir: The folder of the open corpora.
@@ -28,6 +34,8 @@ def build_sft_records(data_dir: Path, split: Split, limit: int | None = None) ->
 
 def _all(data_dir: Path, split: Split) -> Iterator[dict[str, object]]:
     for record in iter_lct(data_dir, split):
+        if speaks_of_death(record.question):
+            continue
         layers = annotate(record.question, record.answers[0].text, record.id)
         if layers is None:
             continue

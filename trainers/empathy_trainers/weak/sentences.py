@@ -1,7 +1,8 @@
 """Cut Chinese text into sentences and clauses, keeping where each piece stands.
 
-A quote must be an exact substring of the post, so nothing here changes a character: a `Clause` carries its offsets in
-the text it was cut from. Near-identical sentences are found by the overlap of their character bigrams.
+A quote must be an exact substring of the post, so nothing here changes a character: a `Clause`
+carries its offsets in the text it was cut from. Near-identical sentences are found by the overlap
+of their character bigrams.
 """
 
 from __future__ import annotations

@@ -1,0 +1,130 @@
+"""`LlamaCppBackend`: a GGUF file as a backend.
+
+The chat template comes from the file; a file without one gets the documented plain template.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from empathy_agent.backends.base import Capabilities, Message
+from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
+from empathy_agent.backends.generation import TokenBackend
+from empathy_agent.backends.llama_cpp.library import load_library
+from empathy_agent.backends.llama_cpp.model import LlamaModel
+from empathy_agent.segments import Segment
+
+LANGUAGES_KEY = "empathy_agent.languages"
+"""GGUF metadata of models we train: their languages, parted by commas ("zh")."""
+
+
+class LlamaCppBackend(TokenBackend):
+    """A GGUF model in this process.
+
+    Args:
+        path: The GGUF file.
+        n_ctx: Tokens that prompt and completion may have together; None takes what the model was
+            trained for, at most 8192.
+        n_threads: Threads of a computation; None takes the physical cores of this process.
+        parallel_sequences: How many conversations keep their cached prefix side by side.
+        n_gpu_layers: Layers to put on a GPU; None leaves it to llama.cpp.
+        chat_template: `"model"` for the file's own, `"plain"` for the documented plain one.
+        name: What replies call the model; None takes the name in the file.
+
+    Raises:
+        BackendUnavailable: llama-cpp-python is missing, or the file does not load.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_ctx: int | None = None,
+        n_threads: int | None = None,
+        parallel_sequences: int = 4,
+        n_gpu_layers: int | None = None,
+        chat_template: Literal["model", "plain"] = "model",
+        name: str | None = None,
+    ) -> None:
+        file = Path(path)
+        model = LlamaModel(
+            file,
+            context_size=n_ctx,
+            parallel_sequences=parallel_sequences,
+            threads=n_threads or physical_cores(),
+            n_gpu_layers=n_gpu_layers,
+        )
+        super().__init__(model, parallel_sequences)
+        vocabulary = model.vocabulary
+        source = model.chat_template if chat_template == "model" else None
+        self._name = name or vocabulary.metadata("general.name") or file.stem
+        self._bos = vocabulary.bos if vocabulary.adds_bos else ""
+        self._apply = (
+            plain_template
+            if source is None
+            else load_template(source, bos=vocabulary.bos, eos=vocabulary.eos)
+        )
+        self._special_strings = vocabulary.special_strings
+        languages = vocabulary.metadata(LANGUAGES_KEY)
+        self._capabilities = Capabilities(
+            ids=True,
+            exact_borders=vocabulary.has_exact_borders,
+            prefix_cache=True,
+            rollback=model.can_rollback,
+            chat_template="plain" if source is None else "model",
+            control_tags=vocabulary.has_control_tags,
+            parallel_sequences=parallel_sequences,
+            languages=tuple(languages.split(",")) if languages else None,
+        )
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this model and library promise."""
+        return self._capabilities
+
+    @property
+    def special_strings(self) -> tuple[str, ...]:
+        """The special strings of the vocabulary, for `segments.escape`."""
+        return self._special_strings
+
+    def render(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
+        """Apply the chat template, with the token that begins every prompt where there is one."""
+        segments = render_segments(self._apply, messages)
+        if self._bos and not segments[0].text.startswith(self._bos):
+            return (Segment(self._bos, control=True), *segments)
+        return segments
+
+
+def is_available() -> bool:
+    """Return whether llama-cpp-python is installed and loads."""
+    from empathy_agent.errors import BackendUnavailable
+
+    try:
+        load_library()
+    except BackendUnavailable:
+        return False
+    return True
+
+
+def physical_cores() -> int:
+    """Return how many physical cores this process may run on; a second thread a core only slows."""
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in allowed:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text().strip())
+        except OSError:
+            cores.add(str(cpu))
+    return max(len(cores), 1)

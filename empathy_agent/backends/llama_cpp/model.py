@@ -1,0 +1,179 @@
+"""A GGUF model with its context and memory: the `TokenModel` behind `LlamaCppBackend`.
+
+Everything but tokenising is called from the worker's thread alone. Several sequences share one
+unified memory, so a prefix is copied between them for nothing. One `llama_decode` computes one
+request's chunk or token: llama.cpp's kernels round differently for other batch shapes, and a text
+should not depend on who else is served.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from empathy_agent.backends.base import Request
+from empathy_agent.backends.generation import CHUNK_TOKENS
+from empathy_agent.backends.llama_cpp.library import load_library, take_errors
+from empathy_agent.backends.llama_cpp.loading import load_model
+from empathy_agent.backends.llama_cpp.sampler import Logits, LogitSampler
+from empathy_agent.backends.llama_cpp.vocabulary import Vocabulary
+from empathy_agent.errors import BackendError, BackendUnavailable
+
+_MAX_DEFAULT_CONTEXT = 8192  # tokens
+_CACHE_BYTES = 256 * 2**20
+"""What the memory may take at most, unless one full context takes more."""
+_ABORTABLE_TOKENS = 16
+"""Shorter evaluations are over before anybody could cancel them; the callback costs more."""
+_ABORTED = 2  # return value of llama_decode
+
+
+class LlamaModel:
+    """One loaded model; see `TokenModel` for the methods.
+
+    Args:
+        path: The GGUF file.
+        context_size: Tokens of one request; None takes the model's own, at most 8192.
+        parallel_sequences: How many prefixes are kept side by side.
+        threads: Threads of a computation.
+        n_gpu_layers: Layers to put on a GPU; None leaves it to the library.
+
+    Raises:
+        BackendUnavailable: The model or its context does not load; the message says why.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context_size: int | None,
+        parallel_sequences: int,
+        threads: int,
+        n_gpu_layers: int | None,
+    ) -> None:
+        self._library = library = load_library()
+        self._model = load_model(path, n_gpu_layers)
+        trained = library.llama_model_n_ctx_train(self._model)
+        self.context_size = context_size or min(trained, _MAX_DEFAULT_CONTEXT)
+        self.cache_tokens = self._cache_tokens(parallel_sequences)
+        self._context = self._open_context(parallel_sequences, threads)
+        self._memory = library.llama_get_memory(self._context)
+        self.vocabulary = Vocabulary(self._model)
+        self.fingerprint = self.vocabulary.fingerprint
+        self.can_rollback = not (
+            library.llama_model_is_recurrent(self._model)
+            or library.llama_model_is_hybrid(self._model)
+        )
+        self._batch = library.llama_batch_init(CHUNK_TOKENS, 0, 1)
+        self._row = ctypes.c_float * self.vocabulary.size
+        self._is_interrupted: Callable[[], bool] = lambda: False
+        # Kept: llama.cpp holds only the pointers.
+        self._abort = library.ggml_abort_callback(lambda _data: self._is_interrupted())
+        self._never = library.ggml_abort_callback(0)
+        self._can_abort = False
+
+    def _cache_tokens(self, parallel_sequences: int) -> int:
+        library, model = self._library, self._model
+        head_size = library.llama_model_n_embd(model) // library.llama_model_n_head(model)
+        values = library.llama_model_n_layer(model) * library.llama_model_n_head_kv(model)
+        token_bytes = max(2 * 2 * values * head_size, 1)  # K and V in half precision
+        wanted = self.context_size * parallel_sequences
+        return max(self.context_size, min(wanted, _CACHE_BYTES // int(token_bytes)))
+
+    def _open_context(self, parallel_sequences: int, threads: int) -> object:
+        params = self._library.llama_context_default_params()
+        params.n_ctx = self.cache_tokens
+        params.n_batch = params.n_ubatch = CHUNK_TOKENS
+        params.n_seq_max = parallel_sequences
+        params.n_outputs_max = parallel_sequences
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = True
+        params.no_perf = True
+        context = self._library.llama_init_from_model(self._model, params)
+        if not context:
+            take_errors()
+            self._library.llama_model_free(self._model)
+            raise BackendUnavailable(
+                f"llama.cpp cannot open a context of {self.cache_tokens} tokens, most likely for "
+                "lack of memory; set a smaller n_ctx"
+            )
+        return context
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template of the file, if it has one."""
+        source = self._library.llama_model_chat_template(self._model, None)
+        return source.decode("utf-8", "replace") if source else None
+
+    def tokenize(self, text: str, *, is_control: bool) -> tuple[int, ...]:
+        """Return the ids of one segment."""
+        return self.vocabulary.tokenize(text, is_control=is_control)
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes of a token."""
+        return self.vocabulary.piece(token)
+
+    def is_end(self, token: int) -> bool:
+        """Return whether the model ends its turn with this token."""
+        return token in self.vocabulary.end_tokens
+
+    def control_token(self, text: str) -> int | None:
+        """Return the one CONTROL token that spells `text`."""
+        return self.vocabulary.control_token(text)
+
+    def sampler(self, request: Request, stop_tokens: frozenset[int]) -> LogitSampler:
+        """Return the sampler of a request."""
+        ending = self.vocabulary.end_tokens | stop_tokens
+        return LogitSampler(request.sampling, self._logits, ending)
+
+    def evaluate(
+        self, slot: int, tokens: Sequence[int], position: int, is_interrupted: Callable[[], bool]
+    ) -> int:
+        """Compute `tokens` of one sequence, with logits for the last of them."""
+        batch, last = self._batch, len(tokens) - 1
+        batch.n_tokens = len(tokens)
+        for index, token in enumerate(tokens):
+            batch.token[index] = token
+            batch.pos[index] = position + index
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = slot
+            batch.logits[index] = index == last
+        self._allow_abort(is_interrupted if len(tokens) >= _ABORTABLE_TOKENS else None)
+        code = self._library.llama_decode(self._context, batch)
+        if code == 0:
+            return len(tokens)
+        if code == _ABORTED:
+            reached: int = self._library.llama_memory_seq_pos_max(self._memory, slot)
+            return max(reached + 1 - position, 0)
+        take_errors()
+        raise BackendError(f"llama.cpp failed to compute {len(tokens)} tokens (code {code})")
+
+    def trim(self, slot: int, length: int) -> bool:
+        """Keep the first `length` tokens of a sequence."""
+        return bool(self._library.llama_memory_seq_rm(self._memory, slot, length, -1))
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Share a prefix of one sequence with another."""
+        self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+
+    def close(self) -> None:
+        """Free the context and the model."""
+        self.vocabulary.close()
+        self._library.llama_batch_free(self._batch)
+        self._library.llama_free(self._context)
+        self._library.llama_model_free(self._model)
+
+    def _allow_abort(self, is_interrupted: Callable[[], bool] | None) -> None:
+        if is_interrupted is not None:
+            self._is_interrupted = is_interrupted
+        if self._can_abort != (is_interrupted is not None):
+            self._can_abort = not self._can_abort
+            callback = self._abort if self._can_abort else self._never
+            self._library.llama_set_abort_callback(self._context, callback, None)
+
+    def _logits(self) -> Logits:
+        pointer = self._library.llama_get_logits_ith(self._context, -1)
+        row = self._row.from_address(ctypes.addressof(pointer.contents))
+        return np.frombuffer(memoryview(row), dtype=np.float32)

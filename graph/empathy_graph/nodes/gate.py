@@ -1,0 +1,111 @@
+"""The gate: assess risk, choose the language, render the prompt once. No model runs here.
+
+It opens the turn: whatever the last turn left in the layers is cleared, and the safety floor reads all of the seeker's
+messages before anything else happens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
+
+from empathy_agent.backends.base import Message
+from empathy_agent.backends.fit import fit
+from empathy_agent.config import Budgets, detect_language
+from empathy_agent.errors import ConfigError
+from empathy_agent.segments import ALL_TAGS
+from empathy_agent.transcript import render_text
+from empathy_agent.vocabulary import Language, LayerName, max_risk
+from empathy_graph.events import RiskAssessed
+from empathy_graph.run import Run
+from empathy_graph.state import LAYER_KEYS, EmpathyState, Json, RiskState, TurnState
+from empathy_graph.steps import Steps
+
+TAG_TOKENS = 4 * len(ALL_TAGS)
+"""Room for the chain's tags and newlines, generous for vocabularies that spell the tags out."""
+
+
+def gate(run: Run, state: EmpathyState) -> Steps[Json]:
+    """Open the turn.
+
+    Raises:
+        ConfigError: There is no message of the seeker's to answer, or it holds no text.
+        ContextOverflow: Even the shortest form does not fit the model's context.
+    """
+    messages = state.get("messages") or []
+    turns = [str(message.text) for message in messages if isinstance(message, HumanMessage)]
+    if not messages or not isinstance(messages[-1], HumanMessage):
+        raise ConfigError("the last message must be the person's (a HumanMessage or role 'user')")
+    post = turns[-1]
+    if not post.strip():
+        raise ConfigError("there is no text to answer: the person's message is empty")
+    lang = run.settings.lang if run.settings.lang != "auto" else detect_language(post)
+    risk = _risk(run, state, turns)
+    run.emit(RiskAssessed(level=risk["level"]))
+    turn = _turn(run, messages, post, lang, answerable=risk["level"] != "imminent")
+    return {"turn": turn, "risk": risk, **dict.fromkeys((*LAYER_KEYS, "reply"))}
+    yield  # a gate asks no model, yet it is a generator like every node
+
+
+def _risk(run: Run, state: EmpathyState, turns: Sequence[str]) -> RiskState:
+    finding = run.engine.floor(turns)
+    level, rules = finding.level, list(finding.rules)
+    earlier = state.get("risk")
+    if earlier and len(turns) <= earlier["turns"]:
+        # The host dropped turns the level was read from, so it cannot have become calmer by that.
+        level = max_risk(level, earlier["level"])
+    return RiskState(level=level, rules=rules, turns=len(turns))
+
+
+def _turn(
+    run: Run, messages: Sequence[AnyMessage], post: str, lang: Language, *, answerable: bool
+) -> TurnState:
+    settings = run.settings
+    languages = run.backend.capabilities.languages
+    supported = languages is None or lang in languages
+    turn = TurnState(
+        lang=lang,
+        post=post,
+        segments=[],
+        warnings=[],
+        deadline=None if settings.deadline_s is None else time.monotonic() + settings.deadline_s,
+        supported=supported,
+    )
+    if answerable and supported:
+        fitted = fit(run.backend, conversation(run, messages, lang), _reserve(settings.budgets), lang)
+        turn["segments"] = [segment.to_json() for segment in fitted.segments]
+        turn["warnings"] = list(fitted.warnings)
+    return turn
+
+
+def _reserve(budgets: Budgets) -> int:
+    return sum(budgets.model_dump().values()) + TAG_TOKENS
+
+
+def conversation(run: Run, messages: Sequence[AnyMessage], lang: Language) -> list[Message]:
+    """Return the messages the model sees: our system prompt where it needs one, the host's, the turns."""
+    seen: list[Message] = []
+    if not run.backend.capabilities.control_tags:
+        seen.append(Message("system", run.engine.prompts.system(lang), trusted=True))
+    for message in messages:
+        text = str(message.text)
+        if isinstance(message, HumanMessage):
+            seen.append(Message("user", text))
+        elif isinstance(message, AIMessage) and text.strip():
+            seen.append(Message("assistant", _earlier_reply(run, message, text)))
+        elif isinstance(message, SystemMessage):
+            seen.append(Message("system", text))
+    return seen
+
+
+def _earlier_reply(run: Run, message: AIMessage, text: str) -> str:
+    reply = message.response_metadata.get("empathy")
+    if not run.settings.feed_earlier_chains or not isinstance(reply, dict):
+        return text
+    chain = reply.get("chain") or {}
+    layers: dict[LayerName, str] = {
+        name: chain[name]["text"] for name in LAYER_KEYS if chain.get(name)
+    }
+    return render_text(layers, text)
