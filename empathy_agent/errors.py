@@ -107,4 +107,9 @@ def boundary(error: type[EmpathyAgentError], what: str, **fields: str) -> Iterat
         raise
     except Exception as caught:
         kind = type(caught).__name__
-        raise error(f"{what} failed with {kind}; its text is withheld because it may quote the input", **fields) from None
+    else:
+        return
+    # Raised outside the handler, so that not even `__context__` holds the foreign exception.
+    raise error(
+        f"{what} failed with {kind}; its text is withheld because it may quote the input", **fields
+    )

@@ -2,9 +2,9 @@
 
 Tokens and characters do not share their borders: a token may end inside a character, and a stop
 string may begin inside a token. `Assembly` decodes pieces as UTF-8, lets `StopScanner` hold back
-what may become a stop string, and gives a token's id out only when the last of its characters is
-out. Where the end cuts a token in two, the half that stays is tokenised by itself, so that the
-ids of a completion spell exactly its text.
+what may become a stop string, and gives ids out only up to a border that both share. Where the end
+cuts a token in two, the half that stays is tokenised by itself, so that the ids of a completion
+spell exactly its text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Assembly:
         self._scanner = StopScanner(stops) if stops else None
         self._tokenize = tokenize
         self._decoder = getincrementaldecoder("utf-8")("replace")
-        self._open: deque[tuple[int, int]] = deque()  # ids not given out, each with its end
+        self._group: list[int] = []  # tokens since the last border of tokens and characters
+        self._open: deque[tuple[list[int], int]] = deque()  # groups not given out, with their ends
         self._decoded = 0  # characters
         self._released = 0  # characters
         self._covered = 0  # characters whose ids are given out
@@ -52,8 +53,11 @@ class Assembly:
         """Take one token in; return what may go out now, and whether a stop string was met."""
         decoded = self._decoder.decode(piece)
         self._decoded += len(decoded)
+        self._group.append(token)
         is_inside_character = bool(self._decoder.getstate()[0])
-        self._open.append((token, self._decoded + is_inside_character))
+        if not is_inside_character:
+            self._open.append((self._group, self._decoded))
+            self._group = []
         if self._scanner is None:
             return self._release(decoded, is_last=False), False
         released, has_stopped = self._scanner.feed(decoded)
@@ -73,9 +77,8 @@ class Assembly:
         self._released += len(text)
         ids: list[int] = []
         while self._open and self._open[0][1] <= self._released:
-            token, end = self._open.popleft()
-            ids.append(token)
-            self._covered = end
+            group, self._covered = self._open.popleft()
+            ids += group
         if text:
             self._texts.append(text)
         if is_last and self._covered < self._released:

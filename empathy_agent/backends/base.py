@@ -22,7 +22,7 @@ from typing import Literal, Self
 
 from empathy_agent.chain import Usage
 from empathy_agent.config import Sampling
-from empathy_agent.errors import BackendUnavailable
+from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment
 
 Role = Literal["system", "user", "assistant"]
@@ -75,6 +75,11 @@ class Request:
     """Set by the caller to end the request with `BackendCancelled`; never set by a backend."""
     min_new_tokens: int = 0
     """Before this count, no end token and no stop string that is one control token is sampled."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that make no sense."""
+        if self.max_new_tokens < 1:
+            raise ValueError("max_new_tokens must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -173,6 +178,10 @@ class Backend(ABC):
             BackendUnavailable: The backend is closed.
         """
 
+    def forget(self) -> None:
+        """Drop what is cached of earlier requests: a cache holds what people wrote."""
+        return
+
     def pin(self, segments: Sequence[Segment]) -> tuple[Segment, ...]:
         """Return `segments` with their token ids filled in, where the backend takes ids."""
         return tuple(segments)
@@ -219,12 +228,16 @@ class Backend(ABC):
 
     def complete(self, request: Request) -> Completion:
         """Return the completion of `request`, blocking until it is there."""
-        for item in self.stream(request):
-            if isinstance(item, Completion):
-                return item
-        raise BackendUnavailable(
-            "the backend ended a request without a completion; this is a fault of the backend"
-        )
+        cancel = LinkedEvent(request.cancel)
+        queue: SimpleQueue[Completion | BaseException] = SimpleQueue()
+        self.submit(replace(request, cancel=cancel), _without_deltas(queue.put))
+        try:
+            item = queue.get()
+        finally:
+            cancel.set()
+        if isinstance(item, BaseException):
+            raise item
+        return item
 
     async def acomplete(self, request: Request) -> Completion:
         """Return the completion of `request` without blocking the event loop."""
@@ -235,9 +248,7 @@ class Backend(ABC):
                     return item
         finally:
             await events.aclose()
-        raise BackendUnavailable(
-            "the backend ended a request without a completion; this is a fault of the backend"
-        )
+        raise BackendError("the backend ended a stream without a completion")
 
     def close(self) -> None:
         """Give the model back; running and waiting requests end with `BackendUnavailable`."""
@@ -263,3 +274,13 @@ class Backend(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _without_deltas(put: Callable[[Completion | BaseException], object]) -> Sink:
+    """Return a sink that passes only the end on: waking a waiting thread for each token costs."""
+
+    def sink(item: Event | BaseException) -> None:
+        if not isinstance(item, Delta):
+            put(item)
+
+    return sink

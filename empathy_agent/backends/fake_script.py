@@ -20,7 +20,8 @@ from empathy_agent.segments import (
 
 SINGLE_PASS = "single_pass"
 _PARTS = {**{LAYER_OPEN[name]: tag for name, tag in LAYER_TAGS.items()}, ANSWER_OPEN: "answer"}
-_CLAUSE = re.compile(r"[^\s，。！？；：、,.!?;:…「」“”\"<>＜＞]{2,}(?: [^\s,.!?;:\"<>]+){0,7}")
+_WORD = r"[^\s，。！？；：、,.!?;:…「」“”\"<>＜＞]"
+_CLAUSE = re.compile(f"{_WORD}+(?: {_WORD}+){{1,7}}|{_WORD}{{2,}}")
 _CJK = re.compile(r"[\u3400-\u9fff]")
 
 _ZH = {

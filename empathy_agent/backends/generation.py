@@ -207,6 +207,10 @@ class TokenBackend(Backend):
             for one in segments
         )
 
+    def forget(self) -> None:
+        """Drop all cached prefixes of requests that have ended."""
+        self._worker.call(self._engine.pool.clear)
+
     def submit(self, request: Request, sink: Sink) -> None:
         """Queue `request` for the worker's thread."""
         self._worker.submit(request, sink)

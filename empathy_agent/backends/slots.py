@@ -94,6 +94,12 @@ class SlotPool:
         self._clock += 1
         slot.used, slot.reserved = self._clock, 0
 
+    def clear(self) -> None:
+        """Empty all idle slots."""
+        for slot in self._slots:
+            if not slot.reserved:
+                self.forget(slot)
+
     def forget(self, slot: Slot) -> None:
         """Empty a slot whose memory is in doubt."""
         self._memory.trim(slot.index, 0)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -88,7 +88,7 @@ class Worker:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
-        self._inbox: SimpleQueue[Job | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
@@ -102,6 +102,12 @@ class Worker:
             if self._closing.is_set():
                 raise BackendUnavailable("the backend is closed; open a new one")
             self._inbox.put(Job(request, sink, self._closing))
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Run `action`, which must not raise, in the worker's thread before any later request."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._inbox.put(action)
 
     def close(self) -> None:
         """End all jobs, free the engine and wait for the thread."""
@@ -125,14 +131,16 @@ class Worker:
             self._engine.close()
 
     def _collect(self) -> None:
-        """Take new jobs in; block only while there is nothing else to do."""
+        """Take in what is new; block only while there is nothing else to do."""
         is_idle = not (self._waiting or self._active or self._closing.is_set())
         try:
             while True:
-                job = self._inbox.get(block=is_idle)
+                item = self._inbox.get(block=is_idle)
                 is_idle = False
-                if job is not None:
-                    self._waiting.append(job)
+                if isinstance(item, Job):
+                    self._waiting.append(item)
+                elif item is not None:
+                    item()
         except Empty:
             return
 

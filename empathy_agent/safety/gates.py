@@ -1,8 +1,8 @@
 """Derive from a pattern the literal pieces one of which every match must contain.
 
-A rule file with a hundred patterns costs most of its time on sentences that cannot match. A gate answers that with plain
-substring tests. It is derived from the compiled pattern's own parse tree and not written by hand, so a pattern that is
-edited can never be silenced by a forgotten keyword.
+A rule file with a hundred patterns costs most of its time on sentences that cannot match. A gate
+answers that with plain substring tests. It is derived from the compiled pattern's own parse tree
+and not written by hand, so a pattern that is edited can never be silenced by a forgotten keyword.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from re import _constants as sre  # type: ignore[attr-defined]
 from re import _parser as sre_parser  # type: ignore[attr-defined]
-from typing import Any
+from typing import Any, TypeAlias
 
-_COMMON = frozenset("的了是我不在有人这他她们你一个要就会想都也说到能没和去过上给得着很自己吗吧把被让再还生活为么什怎可以好时候多少")
-_LITERAL = (sre.LITERAL,)
+_COMMON = frozenset(
+    "的了是我不在有人这他她们你一个要就会想都也说到能没和去过上给得着很自己吗吧把被让再还生活为么什怎可以好时候多少"
+)
+_Tree: TypeAlias = Any
+"""A node of the parse tree, which the standard library leaves untyped."""
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT)
 
 
@@ -29,7 +32,7 @@ def _best(candidates: list[frozenset[str]]) -> frozenset[str] | None:
     return min(candidates, key=lambda pieces: sum(map(_cost, pieces)), default=None)
 
 
-def _of_item(op: Any, value: Any) -> frozenset[str] | None:
+def _of_item(op: object, value: _Tree) -> frozenset[str] | None:
     if op == sre.SUBPATTERN:
         return _of_sequence(value[-1])
     if op in _REPEATS and value[0] >= 1:
@@ -42,12 +45,12 @@ def _of_item(op: Any, value: Any) -> frozenset[str] | None:
     return None
 
 
-def _of_sequence(items: Any) -> frozenset[str] | None:
-    """Return the rarest set of pieces that a match of this sequence cannot do without, None where there is none."""
+def _of_sequence(items: _Tree) -> frozenset[str] | None:
+    """Return the rarest set of pieces a match cannot do without, None where there is none."""
     candidates: list[frozenset[str]] = []
     run = ""
     for op, value in items:
-        if op in _LITERAL:
+        if op == sre.LITERAL:
             run += chr(value)
             continue
         if run:
@@ -62,5 +65,5 @@ def _of_sequence(items: Any) -> frozenset[str] | None:
 
 
 def gate_of(pattern: re.Pattern[str]) -> frozenset[str] | None:
-    """Return pieces one of which is in every match of `pattern`, or None where no such set exists."""
+    """Return pieces one of which is in every match of `pattern`, None where no such set exists."""
     return _of_sequence(sre_parser.parse(pattern.pattern, pattern.flags))

@@ -1,8 +1,9 @@
-"""Write what is said at each level of risk: crisis reply, safe reply, strategy hint, resource line, AI notice.
+"""Write the fixed texts: crisis reply, safe reply, strategy hint, resource line, AI notice.
 
-All texts are fixed and short, so that a psychologist can review every sentence a person may meet in a crisis. Numbers come
-from the region pack alone. A crisis reply says that it heard, names what to do now, gives the lines and ends with one direct
-question; it never argues, promises, diagnoses or asks for a promise.
+All are short, so that a psychologist can review every sentence a person may meet in a crisis.
+Numbers come from the region pack alone. A crisis reply says that it heard, names what to do now,
+gives the lines and ends with one direct question; it never argues, promises, diagnoses or asks for
+a promise.
 """
 
 from __future__ import annotations
@@ -16,10 +17,15 @@ from empathy_agent.vocabulary import Language, RiskLevel
 _CRISIS_BODY: Mapping[Language, str] = MappingProxyType(
     {
         "zh": "谢谢你愿意把这些说出来，你一定撑得很辛苦。此刻最要紧的是你的安全："
-        "请先离那些可能伤到你的东西远一点，现在就联系一个你信任的人，请对方来陪着你。如果危险就在眼前，请马上打急救或报警电话。",
-        "en": "Thank you for telling me. What you are carrying sounds very heavy, and your safety comes first right now. "
-        "Please move away from anything you could use to hurt yourself, and reach someone you trust who can be with you. "
-        "If you are in immediate danger, call the emergency service now.",
+        "请先离那些可能伤到你的东西远一点，现在就联系一个你信任的人，请对方来陪着你。"
+        "如果危险就在眼前，请马上打急救或报警电话。",
+        "en": (
+            "Thank you for telling me. What you are carrying sounds very heavy, and your safety "
+            "comes first right now. "
+            "Please move away from anything you could use to hurt yourself, and reach someone you "
+            "trust who can be with you. "
+            "If you are in immediate danger, call the emergency service now."
+        ),
     }
 )
 _CRISIS_QUESTION: Mapping[Language, str] = MappingProxyType(
@@ -27,42 +33,72 @@ _CRISIS_QUESTION: Mapping[Language, str] = MappingProxyType(
 )
 _SAFE: Mapping[Language, str] = MappingProxyType(
     {
-        "zh": "抱歉，这一次我没能把回复完整地写出来，是我这边出了问题，不是你说错了什么。你可以再发一次，或换个时间再来。",
-        "en": "I'm sorry, I could not complete my reply this time. The fault is on my side, nothing you said was wrong. "
-        "You can send it again, or come back a little later.",
+        "zh": (
+            "抱歉，这一次我没能把回复完整地写出来，是我这边出了问题，不是你说错了什么。"
+            "你可以再发一次，或换个时间再来。"
+        ),
+        "en": (
+            "I'm sorry, I could not complete my reply this time. The fault is on my side, nothing "
+            "you said was wrong. "
+            "You can send it again, or come back a little later."
+        ),
     }
 )
 _SAFE_RISK: Mapping[Language, str] = MappingProxyType(
     {
         "zh": "你刚才说的对我很重要，请不要一个人扛着，可以先找一个你信任的人，或联系：",
-        "en": "What you told me matters. Please don't carry it alone: reach someone you trust, or contact:",
+        "en": (
+            "What you told me matters. Please don't carry it alone: reach someone you trust, or "
+            "contact:"
+        ),
     }
 )
 _HINTS: Mapping[Language, Mapping[RiskLevel, str]] = MappingProxyType(
     {
         "zh": MappingProxyType(
             {
-                "watch": "对方流露出疲惫或绝望：先接住这份感受，再温和而直接地问一句是否想过伤害自己，并提到一个可以求助的人；不评判，不承诺结果。",
-                "elevated": "对方可能有轻生、自伤或正受伤害：先接住感受，温和而直接地问是否想到自杀、现在是否安全，请对方联系一个信任的人，"
-                "并说明可以找专业人员或求助热线（不写号码）；不谈任何方法，不说教，不要求保证。",
+                "watch": (
+                    "对方流露出疲惫或绝望：先接住这份感受，再温和而直接地问一句是否想过伤害自己，"
+                    "并提到一个可以求助的人；不评判，不承诺结果。"
+                ),
+                "elevated": (
+                    "对方可能有轻生、自伤或正受伤害：先接住感受，"
+                    "温和而直接地问是否想到自杀、现在是否安全，请对方联系一个信任的人，"
+                    "并说明可以找专业人员或求助热线（不写号码）；不谈任何方法，不说教，不要求保证。"
+                ),
             }
         ),
         "en": MappingProxyType(
             {
-                "watch": "The person shows weariness or despair: receive the feeling first, then ask gently and directly whether "
-                "they have thought of hurting themselves, and mention a person they could turn to; no judging, no promises.",
-                "elevated": "The person may wish to die, hurt themselves or be in harm's way: receive the feeling, ask gently and "
-                "directly about thoughts of suicide and whether they are safe now, name a trusted person to reach and that "
-                "a professional or a support line can help (write no number); never discuss methods, lecture or ask for a vow.",
+                "watch": (
+                    "The person shows weariness or despair: receive the feeling first, then ask "
+                    "gently and directly whether "
+                    "they have thought of hurting themselves, and mention a person they could "
+                    "turn to; no judging, no promises."
+                ),
+                "elevated": (
+                    "The person may wish to die, hurt themselves or be in harm's way: receive the "
+                    "feeling, ask gently and "
+                    "directly about thoughts of suicide and whether they are safe now, name a "
+                    "trusted person to reach and that "
+                    "a professional or a support line can help (write no number); never discuss "
+                    "methods, lecture or ask for a vow."
+                ),
             }
         ),
     }
 )
 _NOTICE: Mapping[Language, str] = MappingProxyType(
     {
-        "zh": "我是人工智能，不是真人，也不是心理治疗师；我不做诊断，也不提供治疗。我的话可能有误，紧急情况请联系身边的人或当地急救。",
-        "en": "I am an AI, not a person and not a therapist; I do not diagnose or treat. I can be wrong. "
-        "In an emergency, please contact someone near you or your local emergency service.",
+        "zh": (
+            "我是人工智能，不是真人，也不是心理治疗师；我不做诊断，也不提供治疗。我的话可能有误，"
+            "紧急情况请联系身边的人或当地急救。"
+        ),
+        "en": (
+            "I am an AI, not a person and not a therapist; I do not diagnose or treat. I can be "
+            "wrong. "
+            "In an emergency, please contact someone near you or your local emergency service."
+        ),
     }
 )
 
@@ -91,8 +127,10 @@ def crisis_reply(lang: Language, region: str | None, *, pack: RegionPack | None 
     return "\n".join(parts)
 
 
-def safe_reply(lang: Language, region: str | None, level: RiskLevel, *, pack: RegionPack | None = None) -> str:
-    """Return the reply that stands in for one that could not be completed; from `elevated` up it carries help.
+def safe_reply(
+    lang: Language, region: str | None, level: RiskLevel, *, pack: RegionPack | None = None
+) -> str:
+    """Return the reply for one that could not be completed; from `elevated` up it carries help.
 
     Raises:
         ConfigError: If `region` is not in the pack.
@@ -107,10 +145,10 @@ def safe_reply(lang: Language, region: str | None, level: RiskLevel, *, pack: Re
 
 
 def strategy_hint(level: RiskLevel, lang: Language) -> str | None:
-    """Return the sentence that steers layer 4 at `watch` and `elevated`, None at the other levels."""
+    """Return the sentence that steers layer 4 at `watch` and `elevated`, None at other levels."""
     return _HINTS[lang].get(level)
 
 
 def ai_notice(lang: Language) -> str:
-    """Return the notice that this is an AI and no therapist, for a host to show at the start and in long conversations."""
+    """Return the notice that this is an AI and no therapist, for a host to show."""
     return _NOTICE[lang]

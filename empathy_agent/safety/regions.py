@@ -1,8 +1,8 @@
-"""Load the help lines of a region: numbers with their source, the date they were checked and honest hours.
+"""Load the help lines of a region: numbers with source, date of check and honest hours.
 
-The shipped pack is `regions.toml`; a host can pass a file of its own in the same form. A region is never guessed: None means
-the generic entry, which names no number. Crisis and resource texts take numbers from here alone, and the output rail lets
-no other number through.
+The shipped pack is `regions.toml`; a host can pass a file of its own in the same form. A region is
+never guessed: None means the generic entry, which names no number. Crisis and resource texts take
+numbers from here alone, and the output rail lets no other number through.
 """
 
 from __future__ import annotations
@@ -53,12 +53,18 @@ class HelpLine(Record):
 
     def text(self, lang: Language) -> str:
         """Return the line as it is shown: name, number, hours."""
-        name, hours = (self.name_zh, self.hours_zh) if lang == "zh" else (self.name_en, self.hours_en)
+        name, hours = (
+            (self.name_zh, self.hours_zh) if lang == "zh" else (self.name_en, self.hours_en)
+        )
         if self.number is None:
             return name
         if self.kind == "emergency":
             return f"{name} {self.number}"
-        return f"{name} {self.number}（{hours}）" if lang == "zh" else f"{name} {self.number} ({hours})"
+        return (
+            f"{name} {self.number}（{hours}）"
+            if lang == "zh"
+            else f"{name} {self.number} ({hours})"
+        )
 
 
 class Region(Record):
@@ -101,7 +107,10 @@ class RegionPack(Record):
         known_by_lower = {known.lower(): known for known in self.region}
         near = difflib.get_close_matches(name.strip().lower(), known_by_lower, n=1, cutoff=0.4)
         hint = f"did you mean {known_by_lower[near[0]]!r}? " if near else ""
-        raise ConfigError(f"unknown region {name!r}; {hint}known: {', '.join(self.region)}; or None for generic help")
+        raise ConfigError(
+            f"unknown region {name!r}; {hint}known: {', '.join(self.region)}; "
+            "or None for generic help"
+        )
 
 
 @cache
@@ -113,11 +122,17 @@ def load_regions(path: Path | None = None) -> RegionPack:
     """
     what = "the packaged regions.toml" if path is None else f"the region file {path.name!r}"
     try:
-        source = resources.files("empathy_agent.safety").joinpath("regions.toml") if path is None else path
+        source = (
+            resources.files("empathy_agent.safety").joinpath("regions.toml")
+            if path is None
+            else path
+        )
         return RegionPack.model_validate(tomllib.loads(source.read_text(encoding="utf-8")))
     except ValidationError as error:
         problem = error.errors(include_input=False, include_url=False)[0]
         where = ".".join(map(str, problem["loc"])) or "the file"
         raise ConfigError(f"{what} is not valid at {where}: {problem['msg']}") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{what} cannot be read ({type(error).__name__}); give the path of a TOML file") from error
+        raise ConfigError(
+            f"{what} cannot be read ({type(error).__name__}); give the path of a TOML file"
+        ) from error

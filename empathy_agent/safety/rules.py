@@ -1,7 +1,8 @@
-"""Load the rule files of the safety floor and the output rail: TOML in, validated and compiled rules out.
+"""Load the rule files of the floor and the rail: TOML in, validated rules out.
 
-The patterns are data, so that a psychologist can review them without reading Python. A pattern may name a word list
-of its file as `{word}`. Files are read once, at first use, and a damaged file is an error, never an empty rule set.
+The patterns are data, so that a psychologist can review them without reading Python. A pattern may
+name a word list of its file as `{word}`. Files are read once, at first use, and a damaged file is
+an error, never an empty rule set.
 """
 
 from __future__ import annotations
@@ -80,13 +81,14 @@ class RailRule(Record):
     patterns: tuple[str, ...] = Field(min_length=1)
     unless: tuple[str, ...] = ()
     """Patterns that, found anywhere in the same sentence, let it pass."""
-    replacement: str | None = None
-    """What stands in an answer instead of the sentence; None drops it."""
 
 
 class RailFile(Record):
     """The rail's rule file."""
 
+    replacement: dict[str, dict[Language, str]]
+    """Per group (the part of a rule's id before the dot), what stands in an answer instead of a
+    sentence that hits."""
     words: dict[str, str]
     rule: tuple[RailRule, ...]
 
@@ -132,7 +134,9 @@ def _load(name: str, model: type[FileModel]) -> FileModel:
     try:
         return model.model_validate(tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        raise ConfigError(f"the packaged rule file {name!r} is damaged; reinstall empathy-agent: {error}") from error
+        raise ConfigError(
+            f"the packaged rule file {name!r} is damaged; reinstall empathy-agent: {error}"
+        ) from error
 
 
 @cache

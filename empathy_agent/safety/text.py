@@ -1,9 +1,10 @@
 """Bring written text into one plain form that rules can match, in time linear in its length.
 
-People in distress, and people who test a filter, write with full-width letters, zero-width characters, emoji inside words,
-spaced-out characters or traditional forms. `normalise` undoes these and leaves two delimiters only: `。` ends a sentence,
-`，` ends a clause. `spans` then cuts the result into short pieces with an overlap where a piece had
-to be cut by force. The plain form is for matching alone and is never shown or stored.
+People in distress, and people who test a filter, write with full-width letters, zero-width
+characters, emoji inside words, spaced-out characters or traditional forms. `normalise` undoes these
+and leaves two delimiters only: `。` ends a sentence, `，` a clause. `spans` then cuts this into
+short pieces with an overlap where a piece had to be cut by force. The plain form is for
+matching alone and is never shown or stored.
 """
 
 from __future__ import annotations
@@ -53,7 +54,10 @@ def _join(match: re.Match[str]) -> str:
 
 
 def normalise(text: str) -> str:
-    """Return the plain form of `text`: NFKC, lower case, simplified key characters, two delimiters, no invisible marks."""
+    """Return the plain form of `text`.
+
+    NFKC, lower case, simplified key characters, two delimiters, no invisible marks.
+    """
     plain = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text).translate(_MARKS)).lower()
     plain = _INVISIBLE.sub("", plain).translate(_MARKS).translate(_SIMPLE)
     plain = _SPACED_HAN.sub(_join, plain)
@@ -63,10 +67,12 @@ def normalise(text: str) -> str:
 
 
 def spans(plain: str) -> list[tuple[int, int]]:
-    """Return the sentences of a plain text as offsets, long ones in overlapping windows of `WINDOW_CHARS`."""
+    """Return the sentences of a plain text as offsets, long ones in overlapping windows."""
     found = []
     for match in _SENTENCE.finditer(plain):
         first, end = match.span()
-        for start in range(first, max(first + 1, end - OVERLAP_CHARS), WINDOW_CHARS - OVERLAP_CHARS):
+        for start in range(
+            first, max(first + 1, end - OVERLAP_CHARS), WINDOW_CHARS - OVERLAP_CHARS
+        ):
             found.append((start, min(end, start + WINDOW_CHARS)))
     return found

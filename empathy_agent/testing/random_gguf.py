@@ -24,24 +24,24 @@ CHAT_TEMPLATE = (
 )
 """ChatML, the shape of Qwen's own template."""
 
-_WORDS = (
-    "</",
-    "。</",
-    "我",
-    "你",
-    "他",
-    "她",
-    "的",
-    "了",
-    "是",
-    "不",
-    "很",
-    "在",
-    "有",
-    "好",
-    "难过",
+_WORDS: tuple[str, ...] = (
+    *(
+        "。</",
+        "</",
+        "。",
+        "，",
+        "「",
+        "」",
+        "\n\n",
+        " the",
+        " you",
+        " and",
+        "ing",
+        " feel",
+        " that",
+    ),
+    *("我", "你", "他", "她", "的", "了", "是", "不", "很", "在", "有", "好", "难过"),
 )
-_WORDS += (" the", " you", " and", "ing", " feel", " that", "，", "。", "「", "」", "\n\n")
 _SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 
 
@@ -65,7 +65,7 @@ QWEN3_0_6B = Shape(1024, 28, 16, 8, 128, 3072, 32_000, 4096)
 
 def write_random_gguf(
     path: Path,
-    shape: Shape = Shape(),  # noqa: B008 - frozen
+    shape: Shape = Shape(),
     *,
     weights: Literal["f32", "f16", "q8_0"] = "f32",
     has_tags: bool = True,

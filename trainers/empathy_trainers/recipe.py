@@ -82,6 +82,9 @@ class Recipe(RecipePart):
     sft: Stage
     sft_records: int | None = None
     """At most so many SFT records; None for all."""
+    sft_loss: Literal["completion", "all"] = "completion"
+    """What stage 1 learns: chain and answer alone, or the post as well, as a small model still
+    learns the language."""
     quantization: Literal["q8_0", "f16", "f32"] = "q8_0"
 
 

@@ -15,6 +15,7 @@ from empathy_agent.backends.chat_template import load_template, plain_template, 
 from empathy_agent.backends.generation import TokenBackend
 from empathy_agent.backends.llama_cpp.library import load_library
 from empathy_agent.backends.llama_cpp.model import LlamaModel
+from empathy_agent.errors import BackendUnavailable, ConfigError
 from empathy_agent.segments import Segment
 
 LANGUAGES_KEY = "empathy_agent.languages"
@@ -36,6 +37,7 @@ class LlamaCppBackend(TokenBackend):
 
     Raises:
         BackendUnavailable: llama-cpp-python is missing, or the file does not load.
+        ConfigError: A count is out of its range.
     """
 
     def __init__(
@@ -50,6 +52,10 @@ class LlamaCppBackend(TokenBackend):
         name: str | None = None,
     ) -> None:
         file = Path(path)
+        # llama.cpp ends the process where such a number makes no sense.
+        _check_range("n_ctx", n_ctx, 256, 2**24)
+        _check_range("n_threads", n_threads, 1, 512)
+        _check_range("parallel_sequences", parallel_sequences, 1, 64)
         model = LlamaModel(
             file,
             context_size=n_ctx,
@@ -103,10 +109,13 @@ class LlamaCppBackend(TokenBackend):
         return segments
 
 
+def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise ConfigError(f"{name!r} must be from {least} to {most}, not {value!r}")
+
+
 def is_available() -> bool:
     """Return whether llama-cpp-python is installed and loads."""
-    from empathy_agent.errors import BackendUnavailable
-
     try:
         load_library()
     except BackendUnavailable:

@@ -7,6 +7,7 @@ name files and architectures; it never holds a prompt, and nothing of it is pass
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 from collections import deque
 from functools import cache
@@ -27,6 +28,7 @@ def load_library() -> ModuleType:
         BackendUnavailable: llama-cpp-python is missing or its shared library does not load.
     """
     try:
+        from llama_cpp import _utils
         from llama_cpp import llama_cpp as library
     except ImportError:
         raise BackendUnavailable(
@@ -38,6 +40,10 @@ def load_library() -> ModuleType:
             f"({type(error).__name__}); build it here: "
             "pip install --force-reinstall --no-binary :all: llama-cpp-python"
         ) from None
+
+    # The package opens the null device twice at import and never closes it.
+    for file in (_utils.outnull_file, _utils.errnull_file):
+        atexit.register(file.close)
 
     def keep_errors(level: int, text: bytes, _data: ctypes.c_void_p) -> None:
         if level == _ERROR_LEVEL:

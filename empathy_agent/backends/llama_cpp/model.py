@@ -67,7 +67,15 @@ class LlamaModel:
             or library.llama_model_is_hybrid(self._model)
         )
         self._batch = library.llama_batch_init(CHUNK_TOKENS, 0, 1)
-        self._row = ctypes.c_float * self.vocabulary.size
+        # ctypes makes a new object at each access of a field: these are the ones used per token.
+        self._tokens, self._positions = self._batch.token, self._batch.pos
+        self._wants_logits = self._batch.logits
+        self._sequences = [self._batch.seq_id[index] for index in range(CHUNK_TOKENS)]
+        for index in range(CHUNK_TOKENS):
+            self._batch.n_seq_id[index] = 1
+            self._wants_logits[index] = False
+        self._row: Logits = np.empty(0, dtype=np.float32)
+        self._row_address = 0
         self._is_interrupted: Callable[[], bool] = lambda: False
         # Kept: llama.cpp holds only the pointers.
         self._abort = library.ggml_abort_callback(lambda _data: self._is_interrupted())
@@ -133,15 +141,15 @@ class LlamaModel:
     ) -> int:
         """Compute `tokens` of one sequence, with logits for the last of them."""
         batch, last = self._batch, len(tokens) - 1
-        batch.n_tokens = len(tokens)
+        batch.n_tokens = last + 1
         for index, token in enumerate(tokens):
-            batch.token[index] = token
-            batch.pos[index] = position + index
-            batch.n_seq_id[index] = 1
-            batch.seq_id[index][0] = slot
-            batch.logits[index] = index == last
+            self._tokens[index] = token
+            self._positions[index] = position + index
+            self._sequences[index][0] = slot
+        self._wants_logits[last] = True
         self._allow_abort(is_interrupted if len(tokens) >= _ABORTABLE_TOKENS else None)
         code = self._library.llama_decode(self._context, batch)
+        self._wants_logits[last] = False
         if code == 0:
             return len(tokens)
         if code == _ABORTED:
@@ -175,5 +183,8 @@ class LlamaModel:
 
     def _logits(self) -> Logits:
         pointer = self._library.llama_get_logits_ith(self._context, -1)
-        row = self._row.from_address(ctypes.addressof(pointer.contents))
-        return np.frombuffer(memoryview(row), dtype=np.float32)
+        address = ctypes.addressof(pointer.contents)
+        if address != self._row_address:  # llama.cpp's buffer rarely moves
+            row = (ctypes.c_float * self.vocabulary.size).from_address(address)
+            self._row, self._row_address = np.frombuffer(memoryview(row), np.float32), address
+        return self._row

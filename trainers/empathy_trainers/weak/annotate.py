@@ -63,7 +63,8 @@ def annotate(post: str, answer: str, seed_key: str) -> ChainLayers | None:
     acts = read_acts(answer)
     if not emotions or not acts:
         return None
-    used = {emotion.quote for emotion in emotions if emotion.quote}
+    felt = {emotion.quote for emotion in emotions if emotion.quote}
+    used = set(felt)
     ranked = rank_clauses(post)
     beliefs = read_beliefs(post, ranked, used, seed_key)
     causes = read_causes(post, ranked, used, seed_key)
@@ -71,7 +72,7 @@ def annotate(post: str, answer: str, seed_key: str) -> ChainLayers | None:
         return None
     support, others = read_supports(post)
     words = phrasing.words_of(post, emotions, causes, beliefs, read_plan(post, answer, seed_key))
-    told = phrasing.situation(ranked, used, words, seed_key)
+    told = phrasing.situation(ranked, felt, used - felt, words, seed_key)
     wish = phrasing.wish(read_question(post, ranked), others, words, seed_key)
     return ChainLayers(
         l1=write_emotion(emotions, told, "zh"),

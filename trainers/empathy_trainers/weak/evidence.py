@@ -23,7 +23,9 @@ _INCOMPLETE: Final = re.compile(
 )
 _ADDRESSED: Final = re.compile(r"你|您|大家好|求助|请问|谢谢|帮我|各位")
 _NOT_SO: Final = re.compile(r"(?:没有?|不会|不是|从未|从不|并不)[^，]{0,3}$")
-_UNTOLD: Final = re.compile(r"岁|年来|中$|里$|安慰|勇气|尝试|积极|希望|可以|分享|感谢|改善|努力")
+_UNTOLD: Final = re.compile(
+    r"^除了|重新|良好|能够|岁|年来|中$|里$|安慰|勇气|尝试|积极|希望|可以|分享|感谢|改善|努力"
+)
 _LONGEST_CAUSE: Final = 14
 
 

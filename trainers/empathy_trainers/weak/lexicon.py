@@ -89,7 +89,7 @@ def lexicon() -> Lexicon:
         senses=senses,
         emotion_pattern=pattern([*senses, *_words(rules, "traps")]),
         negation=re.compile(
-            f"(?:{negations})(?:对[^，]{{1,14}})?(?:觉得|感到|感觉|太|很|是|会|那么|再|怎么|要|用)?$"
+            rf"(?<![特区分离个告])(?:{negations})(?:对[^，]{{1,14}})?(?:觉得|感到|感觉|太|很|是|会|那么|再|怎么|要|用)?$"
         ),
         strong=pattern(_words(rules, "strong_words")),
         mild=pattern(_words(rules, "mild_words")),

@@ -97,16 +97,26 @@ def _as_theme(word: str) -> str:
     return f"和{ {'我妈': '妈妈', '我爸': '爸爸'}.get(word, word) }的关系".replace(" ", "")
 
 
-def situation(ranked: Sequence[Ranked], used: set[str], words: Words, seed_key: str) -> str:
-    """Write layer 1's situation from one or two telling clauses."""
-    told = sorted((r for r in ranked if not r.asking), key=_telling, reverse=True)
+def situation(
+    ranked: Sequence[Ranked], felt: set[str], shown: set[str], words: Words, seed_key: str
+) -> str:
+    """Write layer 1's situation from one or two telling clauses.
+
+    Args:
+        ranked: The clauses of the post.
+        felt: Quotes of the emotions, which are not told again.
+        shown: Quotes of layer 2, told again only where little else is worth telling.
+        words: What the frames are filled with.
+        seed_key: The record's id.
+    """
+    worths = {one: _telling(one) - _overlap(one, shown) for one in ranked if not one.asking}
     chosen: list[tuple[int, str]] = []
-    for one in told:
+    for one in sorted(worths, key=worths.__getitem__, reverse=True):
         text = neutral(one.clause.text)
         fits = _CLAUSE_CHARS[0] <= len(text) <= _CLAUSE_CHARS[1] and not _UNFIT.search(text)
         if chosen and len(list(distinct([chosen[0][1], text]))) < 2:
             continue
-        if fits and not any(text in quote or quote in one.clause.text for quote in used):
+        if fits and not _overlap(one, felt):
             chosen.append((one.clause.start, text))
         if len(chosen) == 2:
             break
@@ -116,6 +126,12 @@ def situation(ranked: Sequence[Ranked], used: set[str], words: Words, seed_key: 
         frames = tuple(frame for frame in frames if not _TIMED.search(frame))
     more = dict(zip(("a", "b"), texts, strict=False))
     return words.fill(pick(frames, seed_key, "situation"), **more)
+
+
+def _overlap(one: Ranked, quotes: set[str]) -> float:
+    """Return 1 where a clause and a quote hold one another."""
+    text = one.clause.text
+    return float(any(text in quote or quote in text for quote in quotes))
 
 
 def _telling(one: Ranked) -> float:
@@ -136,7 +152,8 @@ def wish(question: str | None, others: Sequence[Support], words: Words, seed_key
     if question is None:
         text = words.fill(pick(frames["want_none"], seed_key, "want"))
     else:
-        kind = "want_ask" if question.endswith(("吗", "吧", "呢")) else "want_question"
+        asks = question.endswith(("吗", "吧", "呢")) or "，" in question
+        kind = "want_ask" if asks else "want_question"
         text = words.fill(pick(frames[kind], seed_key, "want"), q=question)
     if others:
         text += "，" + words.fill(pick(frames[f"want_also_{others[0]}"], seed_key, "also"))

@@ -19,15 +19,15 @@ _PRIOR: Final = {
     "advice": 0.8,
     "understanding": 0.3,
     "listening": 0.5,
-    "validation": 0.2,
-    "information": 0.1,
+    "validation": 0.3,
+    "information": 0.2,
 }
 _WEIGHT: Final = {
     "advice": 0.5,
-    "understanding": 1.2,
+    "understanding": 1.3,
     "listening": 2.0,
-    "validation": 1.1,
-    "information": 1.2,
+    "validation": 1.5,
+    "information": 1.4,
 }
 _MOST_ACTS: Final = 5
 _BARE: Final = re.compile(

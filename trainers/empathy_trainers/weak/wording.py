@@ -68,6 +68,8 @@ def quote_of(
         low, high = _window(low, high, keep_from, min(keep_to, keep_from + QUOTE_CHARS[1]))
     if high - low < QUOTE_CHARS[0]:
         low = _grow(text, low, high)
+    if high - low < QUOTE_CHARS[0]:
+        high = _grow_right(text, low, high)
     quote = text[low:high]
     if not QUOTE_CHARS[0] <= len(quote) <= QUOTE_CHARS[1] or re.search(r"[\n「」“”\"]", quote):
         return None
@@ -95,6 +97,16 @@ def _grow(text: str, low: int, high: int) -> int:
             return start + 1
     at_border = start == 0 or text[start - 1] in "。！？!?；;…\n”"
     return start if at_border else low
+
+
+def _grow_right(text: str, low: int, high: int) -> int:
+    """Take in the clause after the comma, if all of it fits."""
+    if high >= len(text) or text[high] not in "，,、":
+        return high
+    end = high + 1
+    while end < len(text) and text[end].isalnum():
+        end += 1
+    return end if end > high + 1 and end - low <= QUOTE_CHARS[1] else high
 
 
 def neutral(clause: str) -> str:
