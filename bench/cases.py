@@ -39,10 +39,13 @@ _POST = "最近他总是很晚才回消息，我一个人在宿舍里胡思乱�
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: its seconds, run by run, and what it computed in each."""
+    """One side of a comparison, run by run."""
 
     label: str
     seconds: list[float]
+    """Wall time."""
+    cpu_seconds: list[float]
+    """Processor time of all threads: steadier than wall time where others use the machine."""
     evaluated_tokens: list[int]
 
     @property
@@ -102,14 +105,16 @@ def alternate(
     backend: LlamaCppBackend, runs: int, sides: dict[str, Callable[[], object]]
 ) -> list[Side]:
     """Run the sides in turn, each from an empty cache."""
-    measured = {label: Side(label, [], []) for label in sides}
+    measured = {label: Side(label, [], [], []) for label in sides}
     for _ in range(runs):
         for label, action in sides.items():
             backend.forget()
-            computed, started = backend.evaluated_tokens, time.perf_counter()
+            side, computed = measured[label], backend.evaluated_tokens
+            started, cpu_started = time.perf_counter(), time.process_time()
             action()
-            measured[label].seconds.append(time.perf_counter() - started)
-            measured[label].evaluated_tokens.append(backend.evaluated_tokens - computed)
+            side.seconds.append(time.perf_counter() - started)
+            side.cpu_seconds.append(time.process_time() - cpu_started)
+            side.evaluated_tokens.append(backend.evaluated_tokens - computed)
     return list(measured.values())
 
 

@@ -6,6 +6,7 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 from bench.cases import Comparison, Side
 
@@ -51,7 +52,9 @@ def write_json(path: Path, reports: list[ModelReport]) -> None:
 
 
 def _seconds(side: Side) -> str:
-    return f"median {side.median:.3f} s (range {min(side.seconds):.3f} to {max(side.seconds):.3f})"
+    low, high = min(side.seconds), max(side.seconds)
+    cpu = median(side.cpu_seconds)
+    return f"median {side.median:.3f} s (range {low:.3f} to {high:.3f}; processor {cpu:.3f} s)"
 
 
 def _counts(side: Side) -> str:

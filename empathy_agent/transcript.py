@@ -41,10 +41,12 @@ class ParsedTranscript:
     """What the lenient parse had to repair, in words that quote nothing of the text."""
 
 
-def render_chain(layers: Mapping[LayerName, str], answer: str | None) -> list[Segment]:
+def render_chain(
+    layers: Mapping[LayerName, str | Segment], answer: str | Segment | None
+) -> list[Segment]:
     r"""Render a chain as segments, from `<empathy_think>` to `</answer>`.
 
-    Layers come in transcript order whatever the order of `layers`; a missing one is left out.
+    A content segment in place of a text keeps the exact ids it was generated with. Layers come in transcript order whatever the order of `layers`; a missing one is left out.
     Without an `answer` the transcript ends after `</empathy_think>\n`, where the answer's opening
     tag would follow.
     """
@@ -59,11 +61,12 @@ def render_chain(layers: Mapping[LayerName, str], answer: str | None) -> list[Se
     return segments
 
 
-def _content(text: str) -> list[Segment]:
-    return [Segment(text)] if text else []
+def _content(part: str | Segment) -> list[Segment]:
+    segment = Segment(part) if isinstance(part, str) else part
+    return [segment] if segment.text else []
 
 
-def render_text(layers: Mapping[LayerName, str], answer: str | None) -> str:
+def render_text(layers: Mapping[LayerName, str | Segment], answer: str | None) -> str:
     """Return `render_chain` as one string, for reading and for text-only APIs."""
     return "".join(segment.text for segment in render_chain(layers, answer))
 

@@ -17,7 +17,7 @@ from langchain_core.runnables.config import ensure_config, patch_config
 
 from empathy_agent.backends.base import Backend
 from empathy_agent.chain import EmpathyReply
-from empathy_agent.config import Settings
+from empathy_agent.config import Settings, detect_language
 from empathy_agent.errors import ConfigError
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.safety import ai_notice
@@ -76,6 +76,11 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
     def notice(self, lang: Language = "zh") -> str:
         """Return the notice that this is an AI, for the host to show."""
         return ai_notice(lang)
+
+    @staticmethod
+    def is_chinese(text: str) -> bool:
+        """Return whether prompts and our own words for `text` would be Chinese."""
+        return detect_language(text) == "zh"
 
     def invoke(
         self, input: AgentInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401

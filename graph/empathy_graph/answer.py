@@ -70,7 +70,9 @@ class AnswerWriter:
 
     def _open_filters(self) -> None:
         held = at_least(self.risk, HELD_FROM)
-        self.rail = OutputRail(lang=self.lang, where="answer", hold=held)
+        self.rail = OutputRail(
+            lang=self.lang, where="answer", hold=held, region=self.run.settings.region
+        )
         wanted = self.run.settings.support
         self.advice = AdviceFilter(self.lang) if unwanted_advice(wanted, self.risk) else None
 

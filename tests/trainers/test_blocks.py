@@ -36,7 +36,7 @@ def test_documents_are_rendered_as_the_template_renders_them(
     document: Document = [("user", "你好，我很焦虑。"), ("assistant", "我在听。")]
     (ids,) = encode_documents([document], tokenizer)
     rendered = tokenizer.apply_chat_template(
-        [{"role": role, "content": text} for role, text in document], tokenize=False
+        [{"role": str(role), "content": text} for role, text in document], tokenize=False
     )
     assert tokenizer.decode(ids) == f"{rendered}<|endoftext|>"
 

@@ -72,7 +72,7 @@ def test_training_ids_are_serving_ids(tokenizer: PreTrainedTokenizerFast) -> Non
     found = CoeEncoder(tokenizer).encode(one)
     answer = dialogue(0)[1]["content"]
     assert found.ids == served_ids(tokenizer, str(one["question"]), answer)
-    text = tokenizer.decode(found.ids[found.prompt :])
+    text = str(tokenizer.decode(found.ids[found.prompt :]))
     assert text.startswith("<empathy_think>\n<L1>")
     assert parse_strict(text.removesuffix("<|im_end|>")).answer == answer
     assert text.endswith("</answer><|im_end|>")
@@ -113,7 +113,9 @@ def test_an_incomplete_record_is_named_by_its_id_alone(
 def test_a_tokenizer_without_an_end_token_is_refused(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer)
+    bare = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer.backend_tokenizer
+    )
     with pytest.raises(TrainingDataError, match="eos_token"):
         CoeEncoder(bare)
 

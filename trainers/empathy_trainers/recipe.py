@@ -112,7 +112,9 @@ def _explain(error: ValidationError) -> str:
     for problem in error.errors():
         key = ".".join(str(p) for p in problem["loc"])
         near = get_close_matches(str(problem["loc"][-1]), known - {str(problem["loc"][-1])}, n=1)
-        hint = f"; did you mean {near[0]!r}?" if problem["type"] == "extra_forbidden" and near else ""
+        hint = (
+            f"; did you mean {near[0]!r}?" if problem["type"] == "extra_forbidden" and near else ""
+        )
         lines.append(f"{key}: {problem['msg']}{hint}")
     return "; ".join(lines)
 
@@ -125,5 +127,7 @@ def find_data_dir(given: Path | None = None) -> Path:
     """
     named = given or (Path(os.environ["EMPATHY_DATA"]) if os.environ.get("EMPATHY_DATA") else None)
     if named is None or not named.is_dir():
-        raise ConfigError("the corpora are needed: pass --data-dir or set EMPATHY_DATA to the folder that holds them")
+        raise ConfigError(
+            "the corpora are needed: pass --data-dir or set EMPATHY_DATA to the folder that holds them"
+        )
     return named

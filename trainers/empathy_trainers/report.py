@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from empathy_trainers.data.coe import Sequences
-    from empathy_trainers.export import VerifyReport
+    from empathy_trainers.export import Quantization, VerifyReport
 
 LICENCE = "Apache-2.0"
 PROMPTS = 20
@@ -140,14 +140,16 @@ def measure(recipe: Recipe, work_dir: Path, figures: Path | None) -> dict[str, A
     return found
 
 
-def export(recipe: Recipe, work_dir: Path, out: Path) -> Path:
-    """Export the model of stage 1 to `out` as the recipe says, and return `out`."""
+def export(
+    recipe: Recipe, work_dir: Path, out: Path, quantization: Quantization | None = None
+) -> Path:
+    """Export the model of stage 1 to `out`, as the recipe says unless told, and return `out`."""
     from empathy_trainers.export import export_gguf
 
     return export_gguf(
         work_dir / "sft",
         out,
-        quantization=recipe.quantization,
+        quantization=quantization or recipe.quantization,
         languages=["zh"],
         name=recipe.name,
         licence=LICENCE,
@@ -158,25 +160,16 @@ def export(recipe: Recipe, work_dir: Path, out: Path) -> Path:
 def verify_exports(recipe: Recipe, work_dir: Path, shipped: Path) -> list[VerifyReport]:
     """Compare the shipped file, and f32 and f16 exports made for it, with transformers."""
     from empathy_trainers.data.coe import Sequences
-    from empathy_trainers.export import export_gguf, verify
+    from empathy_trainers.export import verify
 
     valid = Sequences(work_dir / "sft-valid.npz")
     texts = [valid[index] for index in range(len(valid))]
     prompts = [ids[~completion].tolist() for ids, completion in texts[:PROMPTS]]
     heldout = [ids.tolist() for ids, _ in texts[:HELD_OUT_TEXTS]]
+    kinds: tuple[Quantization, ...] = ("f16", "f32")
+    others = [kind for kind in kinds if kind != recipe.quantization]
     files = [shipped]
-    for kind in ("f16", "f32"):
-        if kind != recipe.quantization:
-            file = work_dir / f"{recipe.name}-{kind}.gguf"
-            export_gguf(
-                work_dir / "sft",
-                file,
-                quantization="f16" if kind == "f16" else "f32",
-                languages=["zh"],
-                name=recipe.name,
-                licence=LICENCE,
-            )
-            files.append(file)
+    files += [export(recipe, work_dir, work_dir / f"{recipe.name}-{k}.gguf", k) for k in others]
     reports = [verify(work_dir / "sft", file, prompts, heldout=heldout) for file in files]
     write_json(work_dir / "verify.json", [report.model_dump(mode="json") for report in reports])
     return reports

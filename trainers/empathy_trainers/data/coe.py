@@ -163,10 +163,7 @@ def report_path(path: Path) -> Path:
 
 
 def one_per_group_first(groups: Sequence[Hashable], seed: int) -> list[int]:
-    """Return the indices of `groups`: first members of all groups, then second ones.
-
-    Members and each round are shuffled by `seed`.
-    """
+    """Return indices: first members of all groups, then second ones, each round shuffled."""
     draw = random.Random(seed)
     members: defaultdict[Hashable, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):

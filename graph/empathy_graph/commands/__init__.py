@@ -1,0 +1,7 @@
+"""The graph room's commands: `ask`, `doctor` and `graph`, each in a file of its own."""
+
+from empathy_graph.commands.ask import ask
+from empathy_graph.commands.doctor import doctor
+from empathy_graph.commands.graph import graph
+
+__all__ = ["ask", "doctor", "graph"]
