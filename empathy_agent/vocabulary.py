@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 Language = Literal["zh", "en"]
 RiskLevel = Literal["none", "watch", "elevated", "imminent"]
 Support = Literal["listening", "validation", "understanding", "advice", "information"]
-Act = Literal["naming", "understanding", "respecting", "supporting", "exploring", "suggesting", "informing"]
+Act = Literal[
+    "naming", "understanding", "respecting", "supporting", "exploring", "suggesting", "informing"
+]
 LayerName = Literal["emotion", "cause", "intention", "strategy"]
 
 

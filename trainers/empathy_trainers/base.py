@@ -29,7 +29,9 @@ def compute_dtype(precision: Precision) -> torch.dtype:
         return torch.bfloat16 if precision == "bfloat16" else torch.float32
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16", False) else torch.float32
+    return (
+        torch.bfloat16 if torch.cpu.get_capabilities().get("avx512_bf16", False) else torch.float32
+    )
 
 
 def last_checkpoint(run_dir: Path) -> str | None:
@@ -46,11 +48,17 @@ class ClockCallback(TrainerCallback):
 
     def __init__(self, save_minutes: float, stop_after_minutes: float | None = None) -> None:
         self.save_s = save_minutes * 60
-        self.stop_at = time.monotonic() + stop_after_minutes * 60 if stop_after_minutes else math.inf
+        self.stop_at = (
+            time.monotonic() + stop_after_minutes * 60 if stop_after_minutes else math.inf
+        )
         self.saved_at = time.monotonic()
 
     def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any  # noqa: ANN401
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: Any,  # noqa: ANN401
     ) -> None:
         """Decide after each optimizer step."""
         now = time.monotonic()
@@ -92,7 +100,9 @@ def read_log(run_dir: Path) -> list[dict[str, float]]:
     path = run_dir / "log.jsonl"
     if not path.is_file():
         return []
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [
+        json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     return [row for row in rows if "loss" in row or "eval_loss" in row]
 
 
@@ -108,7 +118,9 @@ def plot_losses(run_dir: Path, title: str, out: Path) -> None:
     for key, label in (("loss", "training"), ("eval_loss", "held out")):
         points = [(row["tokens"] / 1e6, row[key]) for row in rows if key in row]
         if points:
-            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None)
+            axes.plot(
+                *zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else None
+            )
     axes.set(title=title, xlabel="million tokens", ylabel="loss, nats a token")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -46,7 +46,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return grad_hidden * grads[0].to(grad_hidden.dtype), grad_weight * grads[0], None, None
 
 
-def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = 512) -> Tensor:
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int = 512
+) -> Tensor:
     """Return the summed cross-entropy of `targets` under the logits `hidden @ weight.T`.
 
     Args:
@@ -61,7 +63,12 @@ def chunked_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, chunk
 
 
 def next_token_loss(
-    hidden: Tensor, weight: Tensor, labels: Tensor, *, dtype: torch.dtype, tokens: int | Tensor | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    dtype: torch.dtype,
+    tokens: int | Tensor | None = None,
 ) -> Tensor:
     """Return the mean loss of predicting `labels` one step ahead.
 

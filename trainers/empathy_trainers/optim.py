@@ -27,7 +27,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
                 (matrices if hidden else rest).append(parameter)
         super().__init__([*matrices, *rest], {"lr": lr})
         self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.95), weight_decay=0.0),
         ]
         self._share_groups()
@@ -50,7 +52,11 @@ class MuonWithAdamW(torch.optim.Optimizer):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of both parts."""
-        return {"parts": [part.state_dict() for part in self.parts], "state": {}, "param_groups": []}
+        return {
+            "parts": [part.state_dict() for part in self.parts],
+            "state": {},
+            "param_groups": [],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` gave."""

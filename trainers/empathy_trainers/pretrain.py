@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM, Trainer, TrainingArguments
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    Trainer,
+    TrainingArguments,
+)
 
 from empathy_trainers.base import ClockCallback, LossLog, compute_dtype, last_checkpoint
 from empathy_trainers.data.blocks import BlockDataset, tier_documents, write_blocks
@@ -53,7 +59,9 @@ class ChunkedLossTrainer(Trainer):
         loss = next_token_loss(hidden, core.lm_head.weight, labels, dtype=self.loss_dtype)
         return (loss, {}) if return_outputs else loss
 
-    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+    def prediction_step(
+        self, model: Any, inputs: Any, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
         """Return the loss alone."""
         with torch.no_grad(), self.compute_loss_context_manager():
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
@@ -94,17 +102,24 @@ def prepare(recipe: Recipe, data_dir: Path, work_dir: Path) -> PreTrainedTokeniz
         train_tokenizer(texts, recipe.model.vocab_size, folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
     tiers = [
-        [s.name for s in recipe.sources if s.tier == tier] for tier in sorted({s.tier for s in recipe.sources})
+        [s.name for s in recipe.sources if s.tier == tier]
+        for tier in sorted({s.tier for s in recipe.sources})
     ]
     if not (work_dir / "pretrain.ids").is_file():
-        total = write_blocks(tier_documents(data_dir, tiers, recipe.seed), tokenizer, work_dir / "pretrain.ids")
+        total = write_blocks(
+            tier_documents(data_dir, tiers, recipe.seed), tokenizer, work_dir / "pretrain.ids"
+        )
         log.info("stage 0 has %d tokens of training text", total)
     if not (work_dir / "heldout.ids").is_file():
-        write_blocks(islice(iter_heldout(data_dir), HELD_OUT_DOCUMENTS), tokenizer, work_dir / "heldout.ids")
+        write_blocks(
+            islice(iter_heldout(data_dir), HELD_OUT_DOCUMENTS), tokenizer, work_dir / "heldout.ids"
+        )
     return tokenizer
 
 
-def stage_arguments(stage: Stage, run_dir: Path, *, steps: int, seed: int, dtype: torch.dtype) -> dict[str, Any]:
+def stage_arguments(
+    stage: Stage, run_dir: Path, *, steps: int, seed: int, dtype: torch.dtype
+) -> dict[str, Any]:
     """Return the keyword arguments that both stages give to their trainer's config."""
     return {
         "output_dir": str(run_dir),
@@ -129,7 +144,9 @@ def stage_arguments(stage: Stage, run_dir: Path, *, steps: int, seed: int, dtype
     }
 
 
-def pretrain(recipe: Recipe, data_dir: Path, work_dir: Path, *, stop_after_minutes: float | None = None) -> Path:
+def pretrain(
+    recipe: Recipe, data_dir: Path, work_dir: Path, *, stop_after_minutes: float | None = None
+) -> Path:
     """Run or resume stage 0 and return the folder of the model as it stands.
 
     Args:
@@ -150,13 +167,20 @@ def pretrain(recipe: Recipe, data_dir: Path, work_dir: Path, *, stop_after_minut
         model=model,
         args=TrainingArguments(
             **stage_arguments(
-                stage, run_dir, steps=stage.token_budget // tokens_per_step, seed=recipe.seed, dtype=dtype
+                stage,
+                run_dir,
+                steps=stage.token_budget // tokens_per_step,
+                seed=recipe.seed,
+                dtype=dtype,
             ),
             train_sampling_strategy="sequential",
         ),
         train_dataset=train,
         eval_dataset=BlockDataset(work_dir / "heldout.ids", stage.block, limit=stage.eval_blocks),
-        callbacks=[ClockCallback(stage.save_minutes, stop_after_minutes), LossLog(run_dir, tokens_per_step)],
+        callbacks=[
+            ClockCallback(stage.save_minutes, stop_after_minutes),
+            LossLog(run_dir, tokens_per_step),
+        ],
         optimizer_cls_and_kwargs=(
             MuonWithAdamW,
             {"model": model, "lr": stage.learning_rate, "weight_decay": stage.weight_decay},

@@ -30,7 +30,9 @@ CHUNK_DOCUMENTS = 2000
 def tier_documents(data_dir: Path, tiers: Sequence[Sequence[str]], seed: int) -> Iterator[Document]:
     """Yield all documents, tier after tier, each tier shuffled by `seed`."""
     for number, sources in enumerate(tiers):
-        documents = [document for source in sources for document in iter_documents(data_dir, source)]
+        documents = [
+            document for source in sources for document in iter_documents(data_dir, source)
+        ]
         random.Random(seed + number).shuffle(documents)
         yield from documents
 
@@ -39,29 +41,44 @@ def encode_documents(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint16]]]:
     """Yield the ids of each document, shape `(tokens,)`, specials never read from the text itself."""
-    start, end, stop = (tokenizer.convert_tokens_to_ids(t) for t in (TURN_START, TURN_END, END_OF_TEXT))
+    start, end, stop = (
+        tokenizer.convert_tokens_to_ids(t) for t in (TURN_START, TURN_END, END_OF_TEXT)
+    )
     core = tokenizer.backend_tokenizer
     core.encode_special_tokens = True
     try:
-        headers = {role: core.encode(f"{role}\n", add_special_tokens=False).ids for role in ("system", "user", "assistant")}
+        headers = {
+            role: core.encode(f"{role}\n", add_special_tokens=False).ids
+            for role in ("system", "user", "assistant")
+        }
         newline = core.encode("\n", add_special_tokens=False).ids
         iterator = iter(documents)
         while batch := list(islice(iterator, CHUNK_DOCUMENTS)):
-            encodings = iter(core.encode_batch([t for d in batch for _, t in d], add_special_tokens=False))
+            encodings = iter(
+                core.encode_batch([t for d in batch for _, t in d], add_special_tokens=False)
+            )
             for document in batch:
                 ids: list[int] = []
                 for role, _ in document:
                     content = next(encodings).ids
-                    ids += content if role is None else [start, *headers[role], *content, end, *newline]
+                    ids += (
+                        content
+                        if role is None
+                        else [start, *headers[role], *content, end, *newline]
+                    )
                 yield np.asarray([*ids, stop], dtype=np.uint16)
     finally:
         core.encode_special_tokens = False
 
 
-def write_blocks(documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast, path: Path) -> int:
+def write_blocks(
+    documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast, path: Path
+) -> int:
     """Write the ids of all documents end to end to `path` and return their number."""
     if len(tokenizer) > np.iinfo(np.uint16).max:
-        raise TrainingDataError(f"a vocabulary of {len(tokenizer)} ids does not fit uint16 blocks; lower vocab_size")
+        raise TrainingDataError(
+            f"a vocabulary of {len(tokenizer)} ids does not fit uint16 blocks; lower vocab_size"
+        )
     partial = path.with_suffix(".partial")
     total = 0
     with partial.open("wb") as file:
@@ -81,7 +98,9 @@ class BlockDataset(Dataset[dict[str, "torch.Tensor"]]):
         whole = len(self.ids) // length
         self.blocks = min(whole, limit) if limit is not None else whole
         if not self.blocks:
-            raise TrainingDataError(f"{path.name} holds {len(self.ids)} ids, fewer than one block of {length}")
+            raise TrainingDataError(
+                f"{path.name} holds {len(self.ids)} ids, fewer than one block of {length}"
+            )
 
     def __len__(self) -> int:
         """Return the number of whole blocks."""
@@ -92,4 +111,6 @@ class BlockDataset(Dataset[dict[str, "torch.Tensor"]]):
         import torch
 
         start = index * self.length
-        return {"input_ids": torch.from_numpy(self.ids[start : start + self.length].astype(np.int64))}
+        return {
+            "input_ids": torch.from_numpy(self.ids[start : start + self.length].astype(np.int64))
+        }

@@ -79,7 +79,9 @@ def iter_documents(data_dir: Path, source: str) -> Iterator[Document]:
         TrainingDataError: The source is unknown or its file is missing or broken.
     """
     if source not in READERS:
-        raise TrainingDataError(f"unknown source {source!r}; known are: {', '.join(sorted(READERS))}")
+        raise TrainingDataError(
+            f"unknown source {source!r}; known are: {', '.join(sorted(READERS))}"
+        )
     held_out = heldout_ids(data_dir) if source.startswith("smilechat") else frozenset()
     for row in read_jsonl(data_dir / f"{source}.jsonl.xz"):
         if row.get("id") in held_out:

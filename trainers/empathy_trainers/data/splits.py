@@ -38,16 +38,22 @@ def read_jsonl(path: Path) -> Iterator[dict[str, object]]:
         TrainingDataError: The file is missing, or a line is no JSON object; the line is named by number alone.
     """
     if not path.is_file():
-        raise TrainingDataError(f"{path.name!r} is not in the data folder; set EMPATHY_DATA or data_dir to it")
+        raise TrainingDataError(
+            f"{path.name!r} is not in the data folder; set EMPATHY_DATA or data_dir to it"
+        )
     opener = lzma.open if path.suffix == ".xz" else open
     with opener(path, "rt", encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)
             except ValueError:
-                raise TrainingDataError(f"{path.name}:{number} is not JSON; mend or remove that line") from None
+                raise TrainingDataError(
+                    f"{path.name}:{number} is not JSON; mend or remove that line"
+                ) from None
             if not isinstance(row, dict):
-                raise TrainingDataError(f"{path.name}:{number} is no JSON object; mend or remove that line")
+                raise TrainingDataError(
+                    f"{path.name}:{number} is no JSON object; mend or remove that line"
+                )
             yield row
 
 
@@ -58,11 +64,15 @@ def smilechat_groups(data_dir: Path) -> dict[int, int]:
     for row in read_jsonl(data_dir / "smilechat" / "groups.jsonl.xz"):
         group, ids = row["group"], row["ids"]
         if not isinstance(group, int) or not isinstance(ids, list):
-            raise TrainingDataError("smilechat/groups: a row lacks an integer 'group' or a list 'ids'")
+            raise TrainingDataError(
+                "smilechat/groups: a row lacks an integer 'group' or a list 'ids'"
+            )
         table.update(dict.fromkeys((int(i) for i in ids), group))
     return table
 
 
 def heldout_ids(data_dir: Path) -> frozenset[int]:
     """Return the SmileChat ids (v2, and v1 by the same numbers) that no training stage may see."""
-    return frozenset(i for i, group in smilechat_groups(data_dir).items() if split_of(group) != "train")
+    return frozenset(
+        i for i, group in smilechat_groups(data_dir).items() if split_of(group) != "train"
+    )
