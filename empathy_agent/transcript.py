@@ -47,8 +47,8 @@ def render_chain(
     r"""Render a chain as segments, from `<empathy_think>` to `</answer>`.
 
     A content segment in place of a text keeps the exact ids it was generated with. Layers come in
-    transcript order whatever the order of `layers`; a missing one is left out. Without an `answer` the transcript ends after `</empathy_think>\n`, where the answer's opening
-    tag would follow.
+    transcript order whatever the order of `layers`; a missing one is left out. Without an `answer`
+    the transcript ends after `</empathy_think>\n`, where the answer's opening tag would follow.
     """
     segments = [control(THINK_OPEN), NEWLINE]
     for name in LAYERS:

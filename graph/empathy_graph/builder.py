@@ -32,6 +32,7 @@ from empathy_graph.nodes.single_pass import single_pass
 from empathy_graph.prompts import Prompts, load_prompts
 from empathy_graph.run import Engine, open_run
 from empathy_graph.state import EmpathyInput, EmpathyOutput, EmpathyState, NodeName
+from empathy_graph.untraced import Untraced
 from empathy_graph.wiring import Core, host_node, own_node
 
 OWN: Mapping[NodeName, Core] = {
@@ -107,12 +108,14 @@ def _connect(
         single = open_run(engine, config).settings.mode == "single_pass"
         return "single_pass" if single else "emotion"
 
-    def after_emotion(state: EmpathyState) -> NodeName:
+    def after_emotion(state: EmpathyState, config: RunnableConfig) -> NodeName:
         return "fixed_reply" if effective_risk(state) == "imminent" else "cause"
 
     graph.add_edge(START, "gate")
-    graph.add_conditional_edges("gate", after_gate, ["fixed_reply", "single_pass", "emotion"])
-    graph.add_conditional_edges("emotion", after_emotion, ["fixed_reply", "cause"])
+    ends = ["fixed_reply", "single_pass", "emotion"]
+    graph.add_conditional_edges("gate", Untraced(after_gate, name="after_gate"), ends)
+    ends = ["fixed_reply", "cause"]
+    graph.add_conditional_edges("emotion", Untraced(after_emotion, name="after_emotion"), ends)
     graph.add_edge("cause", "intention")
     graph.add_edge("intention", "respond")
     for last in ("respond", "single_pass", "fixed_reply"):

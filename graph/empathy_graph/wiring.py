@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
-from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 from pydantic import ValidationError
@@ -48,6 +48,7 @@ from empathy_graph.state import (
     NodeName,
 )
 from empathy_graph.steps import Steps, adrive, drive
+from empathy_graph.untraced import Untraced
 
 Core = Callable[[Run, EmpathyState], Steps[Json]]
 ALWAYS_RAISED = (ConfigError, ContextOverflow, BackendCancelled, PluginContractError)
@@ -78,7 +79,7 @@ def own_node(engine: Engine, name: NodeName, core: Core) -> Runnable[EmpathyStat
         except Exception as error:
             return _fallback(opened, state, name, error)
 
-    return RunnableLambda(run, afunc=arun, name=name)
+    return Untraced(run, arun, name=name)
 
 
 def host_node(engine: Engine, name: NodeName, node: object) -> Runnable[EmpathyState, Json]:
@@ -100,7 +101,7 @@ def host_node(engine: Engine, name: NodeName, node: object) -> Runnable[EmpathyS
         except Exception as error:
             return _fallback(opened, state, name, error)
 
-    return RunnableLambda(run, afunc=arun, name=name)
+    return Untraced(run, arun, name=name)
 
 
 def _announce(run: Run, name: NodeName) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from empathy_trainers.recipe import Precision
 
@@ -40,7 +39,7 @@ def last_checkpoint(run_dir: Path) -> str | None:
     if not complete:
         return None
     newest = max(complete, key=lambda p: int(p.name.rpartition("-")[2]))
-    return str(newest) if get_last_checkpoint(str(run_dir)) else None
+    return str(newest)
 
 
 class ClockCallback(TrainerCallback):
@@ -58,7 +57,7 @@ class ClockCallback(TrainerCallback):
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         """Decide after each optimizer step."""
         now = time.monotonic()
@@ -82,7 +81,7 @@ class LossLog(TrainerCallback):
         state: TrainerState,
         control: TrainerControl,
         logs: dict[str, float] | None = None,
-        **kwargs: Any,  # noqa: ANN401
+        **kwargs: Any,
     ) -> None:
         """Write one line."""
         row = {

@@ -8,6 +8,7 @@ result equals `torch.nn.functional.cross_entropy` up to rounding (a test checks 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """Sum of token losses; saves its gradients on the way forward."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk: int) -> Tensor:
         compute = weight.to(hidden.dtype)
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
@@ -41,7 +42,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
         return grad_hidden * grads[0].to(grad_hidden.dtype), grad_weight * grads[0], None, None
 
@@ -58,8 +59,9 @@ def chunked_cross_entropy(
         chunk: Tokens of which the logits exist at a time.
     """
     with torch.autocast(hidden.device.type, enabled=False):
-        loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, targets, chunk)
-    return loss
+        # torch leaves `Function.apply` untyped.
+        apply: Callable[..., Tensor] = _ChunkedCrossEntropy.apply
+        return apply(hidden, weight, targets, chunk)
 
 
 def next_token_loss(

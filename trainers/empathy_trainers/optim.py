@@ -19,7 +19,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """Run `torch.optim.Muon` on 2-D weights outside the embeddings and `torch.optim.AdamW` on the rest."""
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float) -> None:
-        matrices, rest = [], []
+        matrices: list[nn.Parameter] = []
+        rest: list[nn.Parameter] = []
         embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         for parameter in model.parameters():
             if parameter.requires_grad:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import (
@@ -28,7 +28,13 @@ from empathy_trainers.data.corpora import iter_documents, iter_heldout
 from empathy_trainers.loss import next_token_loss
 from empathy_trainers.optim import MuonWithAdamW
 from empathy_trainers.recipe import ModelShape, Recipe, Stage
-from empathy_trainers.tokenizer import END_OF_TEXT, TURN_END, train_tokenizer
+from empathy_trainers.tokenizer import (
+    END_OF_TEXT,
+    TURN_END,
+    load_tokenizer,
+    token_id,
+    train_tokenizer,
+)
 
 TOKENIZER_DOCUMENTS = 20_000
 HELD_OUT_DOCUMENTS = 400
@@ -38,17 +44,17 @@ log = logging.getLogger(__name__)
 class ChunkedLossTrainer(Trainer):
     """transformers' Trainer with the chunked loss, and held-out loss without keeping logits."""
 
-    def __init__(self, *args: Any, loss_dtype: torch.dtype, **kwargs: Any) -> None:  # noqa: ANN401
+    def __init__(self, *args: Any, loss_dtype: torch.dtype, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.loss_dtype = loss_dtype
 
     def compute_loss(
         self,
-        model: Any,  # noqa: ANN401
+        model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Return the mean next-token loss of `input_ids` (or of `labels`, where given)."""
         core = self.accelerator.unwrap_model(model)
         # The inner model is called directly, past accelerate's wrapper, so autocast is ours to switch on.
@@ -61,7 +67,7 @@ class ChunkedLossTrainer(Trainer):
 
     def prediction_step(
         self, model: Any, inputs: Any, *args: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+    ) -> tuple[torch.Tensor, None, None]:
         """Return the loss alone."""
         with torch.no_grad(), self.compute_loss_context_manager():
             loss = self.compute_loss(model, self._prepare_inputs(inputs))
@@ -81,9 +87,9 @@ def build_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast) -> Qwen3F
             intermediate_size=shape.intermediate_size,
             max_position_embeddings=shape.context,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.convert_tokens_to_ids(END_OF_TEXT),
-            eos_token_id=tokenizer.convert_tokens_to_ids(TURN_END),
-            pad_token_id=tokenizer.convert_tokens_to_ids(END_OF_TEXT),
+            bos_token_id=token_id(tokenizer, END_OF_TEXT),
+            eos_token_id=token_id(tokenizer, TURN_END),
+            pad_token_id=token_id(tokenizer, END_OF_TEXT),
         )
     )
 
@@ -100,7 +106,7 @@ def prepare(recipe: Recipe, data_dir: Path, work_dir: Path) -> PreTrainedTokeniz
             for _, text in document
         )
         train_tokenizer(texts, recipe.model.vocab_size, folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    tokenizer = load_tokenizer(folder)
     tiers = [
         [s.name for s in recipe.sources if s.tier == tier]
         for tier in sorted({s.tier for s in recipe.sources})
@@ -190,6 +196,7 @@ def pretrain(
     trainer.train(resume_from_checkpoint=last_checkpoint(run_dir))
     trainer.evaluate()
     out = work_dir / "base"
-    model.to(torch.float16).save_pretrained(out)
+    cast("torch.nn.Module", model).to(torch.float16)
+    model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return out

@@ -43,11 +43,11 @@ class ChunkedSFTTrainer(ChunkedLossTrainer, SFTTrainer):
 
     def compute_loss(
         self,
-        model: Any,  # noqa: ANN401
+        model: Any,
         inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:  # noqa: ANN401
+    ) -> Any:
         """Return the loss per counted token of the whole step, or of this batch alone."""
         loss = super().compute_loss(model, inputs)
         if num_items_in_batch is not None:
@@ -57,7 +57,7 @@ class ChunkedSFTTrainer(ChunkedLossTrainer, SFTTrainer):
     def _send_telemetry(self) -> None:
         """Send nothing."""
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: the export writes the card."""
 
 
@@ -178,7 +178,7 @@ def sft(
     return out
 
 
-def as_dataset(sequences: Sequences, order: Any, *, only_completion: bool) -> Any:  # noqa: ANN401
+def as_dataset(sequences: Sequences, order: Any, *, only_completion: bool) -> Any:
     """Return a `datasets.Dataset` of `input_ids` and `labels` that reads `sequences` when asked.
 
     Args:

@@ -9,21 +9,52 @@ Source: pattern and byte-level set-up as in the Qwen2 tokenizer, https://hugging
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from empathy_agent.errors import ConfigError
 from empathy_agent.segments import ALL_TAGS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-QWEN2_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN2_PATTERN = "|".join(
+    (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+        r"[^\r\n\p{L}\p{N}]?\p{L}+",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+def token_id(tokenizer: PreTrainedTokenizerFast, token: str) -> int:
+    """Return the id of one token of the vocabulary.
+
+    Raises:
+        ConfigError: The vocabulary does not hold it.
+    """
+    found = tokenizer.convert_tokens_to_ids(token)
+    if not isinstance(found, int) or found == tokenizer.unk_token_id:
+        raise ConfigError(f"the tokenizer lacks {token!r}; train it with this recipe")
+    return found
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Return the tokenizer saved in `folder`."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(str(folder))
+    return tokenizer
 
 
 def train_tokenizer(
@@ -56,7 +87,9 @@ def train_tokenizer(
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer=trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    # transformers leaves its constructor untyped.
+    build: Callable[..., PreTrainedTokenizerFast] = PreTrainedTokenizerFast
+    tokenizer = build(
         tokenizer_object=core,
         eos_token=TURN_END,
         pad_token=END_OF_TEXT,

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 
 from empathy_agent.errors import TrainingDataError
 from empathy_trainers.data.corpora import Document, iter_documents
-from empathy_trainers.tokenizer import END_OF_TEXT, TURN_END, TURN_START
+from empathy_trainers.tokenizer import END_OF_TEXT, TURN_END, TURN_START, token_id
 
 if TYPE_CHECKING:
     import torch
@@ -41,9 +41,7 @@ def encode_documents(
     documents: Iterable[Document], tokenizer: PreTrainedTokenizerFast
 ) -> Iterator[np.ndarray[tuple[int], np.dtype[np.uint16]]]:
     """Yield the ids of each document, shape `(tokens,)`, specials never read from the text itself."""
-    start, end, stop = (
-        tokenizer.convert_tokens_to_ids(t) for t in (TURN_START, TURN_END, END_OF_TEXT)
-    )
+    start, end, stop = (token_id(tokenizer, t) for t in (TURN_START, TURN_END, END_OF_TEXT))
     core = tokenizer.backend_tokenizer
     core.encode_special_tokens = True
     try:
