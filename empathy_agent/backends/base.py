@@ -20,6 +20,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Literal, Self
 
+from empathy_agent.backends.quotes import Quotes
 from empathy_agent.chain import Usage
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError
@@ -58,6 +59,8 @@ class Capabilities:
     """How many requests keep their cached prefix side by side."""
     languages: tuple[str, ...] | None = None
     """Languages the model was made for; None where the model does not say."""
+    guided_quotes: bool = False
+    """`Request.quotes` is obeyed: a quote can only be words of its source."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,8 @@ class Request:
     """`time.monotonic()` seconds after which the request ends with `BackendTimeout`."""
     cancel: threading.Event | None = None
     """Set by the caller to end the request with `BackendCancelled`; never set by a backend."""
+    quotes: Quotes | None = None
+    """Hold what stands between these marks to a source, where `Capabilities.guided_quotes`."""
     min_new_tokens: int = 0
     """Before this count, no end token and no stop string that is one control token is sampled."""
 

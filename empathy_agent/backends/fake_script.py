@@ -74,7 +74,9 @@ def default_line(request: Request) -> str:
         f"<{tag}>{lines[tag].format(quote=quote)}</{tag}>\n" for tag in ("L1", "L2", "L3", "L4")
     )
     answer = lines["answer"].format(quote=quote)
-    return f"{THINK_OPEN}\n{chain}{THINK_CLOSE}\n{ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
+    is_open = any(one.control and one.text == THINK_OPEN for one in request.segments)
+    lead = "" if is_open else f"{THINK_OPEN}\n"
+    return f"{lead}{chain}{THINK_CLOSE}\n{ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
 
 
 def _post(segments: Sequence[Segment]) -> str:

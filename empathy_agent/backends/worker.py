@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Protocol
 
 from empathy_agent.backends.base import Completion, Event, Request, Sink
@@ -24,6 +24,7 @@ from empathy_agent.errors import (
     BackendError,
     BackendTimeout,
     BackendUnavailable,
+    EmpathyAgentError,
     boundary,
 )
 
@@ -121,10 +122,13 @@ class Worker:
         try:
             while not self._closing.is_set():
                 self._collect()
-                self._admit()
+                if self._waiting:
+                    self._admit()
                 for job in tuple(self._active):
                     self._advance(job)
         finally:
+            with self._lock:
+                self._closing.set()
             self._collect()
             for job in (*self._active, *self._waiting):
                 self._finish(job, job.problem())
@@ -133,16 +137,13 @@ class Worker:
     def _collect(self) -> None:
         """Take in what is new; block only while there is nothing else to do."""
         is_idle = not (self._waiting or self._active or self._closing.is_set())
-        try:
-            while True:
-                item = self._inbox.get(block=is_idle)
-                is_idle = False
-                if isinstance(item, Job):
-                    self._waiting.append(item)
-                elif item is not None:
-                    item()
-        except Empty:
-            return
+        while is_idle or not self._inbox.empty():
+            item = self._inbox.get()
+            is_idle = False
+            if isinstance(item, Job):
+                self._waiting.append(item)
+            elif item is not None:
+                item()
 
     def _admit(self) -> None:
         for job in tuple(self._waiting):
@@ -152,11 +153,10 @@ class Worker:
         while self._waiting:
             job = self._waiting[0]
             try:
-                with boundary(BackendError, "starting the request"):
-                    job.run = self._engine.admit(job)
-            except BackendError as error:
+                job.run = self._engine.admit(job)
+            except Exception as error:
                 self._waiting.popleft()
-                self._finish(job, error)
+                self._finish(job, _classified(error, "starting the request"))
                 continue
             if job.run is None:
                 return
@@ -168,10 +168,9 @@ class Worker:
             return
         assert job.run is not None  # admitted jobs have one
         try:
-            with boundary(BackendError, "running the model"):
-                events = job.run.step()
-        except BackendError as error:
-            self._finish(job, error)
+            events = job.run.step()
+        except Exception as error:
+            self._finish(job, _classified(error, "running the model"))
             return
         for event in events:
             if isinstance(event, Completion):
@@ -189,3 +188,13 @@ class Worker:
             job.run = None
         if item is not None:
             job.send(item)
+
+
+def _classified(error: Exception, what: str) -> EmpathyAgentError:
+    """Return an error of ours for `error`: the same one, or one that tells nothing of its text."""
+    try:
+        with boundary(BackendError, what):
+            raise error
+    except EmpathyAgentError as classified:
+        classified.__cause__ = classified.__context__ = None
+        return classified

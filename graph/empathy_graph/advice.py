@@ -26,8 +26,10 @@ _ADVICE: Mapping[Language, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
 }
-_SENTENCE = re.compile(r"[^。！？!?…\n.]*(?:[。！？!?…\n]+|\.(?=\s|$))|[^。！？!?…\n.]+\.?", re.DOTALL)
-_END = re.compile(r"[。！？!?…\n]|\.\s")
+_SENTENCE = re.compile(
+    r"[^。！？!?…\n.]*(?:[。！？!?…\n]+|\.(?=\s|$))|[^。！？!?…\n.]+\.?", re.DOTALL
+)
+_END = re.compile(r"[。！？!?…\n]|\.(?=\s)")
 
 
 def unwanted_advice(support: Support | None, risk: RiskLevel) -> bool:

@@ -17,12 +17,13 @@ from langchain_core.runnables.config import ensure_config, patch_config
 
 from empathy_agent.backends.base import Backend
 from empathy_agent.chain import EmpathyReply
-from empathy_agent.config import Settings, detect_language
+from empathy_agent.config import Settings, detect_language, merge_settings
 from empathy_agent.errors import ConfigError
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.safety import ai_notice
 from empathy_agent.vocabulary import Language
 from empathy_graph.builder import EmpathyGraph, build_graph
+from empathy_graph.callbacks import without_tracers
 from empathy_graph.events import EmpathyStreamItem, from_custom
 from empathy_graph.prompts import Prompts
 from empathy_graph.run import CANCEL_KEY
@@ -53,6 +54,7 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         name: str = "empathy",
     ) -> None:
         self.name = name
+        self.settings = settings or Settings()
         self._owns_backend = not isinstance(model, Backend)
         self.backend: Backend = model if isinstance(model, Backend) else open_backend(model)
         try:
@@ -64,12 +66,12 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
             raise
 
     @property
-    def InputType(self) -> Any:  # noqa: ANN401, N802 - the name and type are Runnable's
+    def InputType(self) -> Any:  # noqa: ANN401 - the name and type are Runnable's
         """What `invoke` takes."""
         return str | list[AnyMessage] | dict[str, Any]
 
     @property
-    def OutputType(self) -> type[EmpathyReply]:  # type: ignore[override]  # noqa: N802
+    def OutputType(self) -> type[EmpathyReply]:  # type: ignore[override]
         """What `invoke` returns; a stream ends with it."""
         return EmpathyReply
 
@@ -83,7 +85,10 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         return detect_language(text) == "zh"
 
     def invoke(
-        self, input: AgentInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: AgentInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> EmpathyReply:
         """Return the reply to the last message of `input`.
 
@@ -97,7 +102,10 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         return _finished(reply)
 
     async def ainvoke(
-        self, input: AgentInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: AgentInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> EmpathyReply:
         """Return what `invoke` returns, without blocking the event loop."""
         reply = None
@@ -106,14 +114,17 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         return _finished(reply)
 
     def stream(
-        self, input: AgentInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: AgentInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> Iterator[EmpathyStreamItem]:
         """Yield events as they happen, then the `EmpathyReply`."""
         cancel = threading.Event()
         values: dict[str, Any] = {}
         parts = self.graph.stream(
             {"messages": to_messages(input)},
-            self._config(config, cancel),
+            self._config(config, cancel, kwargs.get("context")),
             stream_mode=_MODES,
             **kwargs,
         )
@@ -128,14 +139,17 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
             cancel.set()
 
     async def astream(
-        self, input: AgentInput, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: AgentInput,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> AsyncIterator[EmpathyStreamItem]:
         """Yield what `stream` yields, without blocking the event loop."""
         cancel = threading.Event()
         values: dict[str, Any] = {}
         parts = self.graph.astream(
             {"messages": to_messages(input)},
-            self._config(config, cancel),
+            self._config(config, cancel, kwargs.get("context")),
             stream_mode=_MODES,
             **kwargs,
         )
@@ -149,10 +163,17 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         finally:
             cancel.set()
 
-    def _config(self, config: RunnableConfig | None, cancel: threading.Event) -> RunnableConfig:
+    def _config(
+        self, config: RunnableConfig | None, cancel: threading.Event, context: object
+    ) -> RunnableConfig:
         merged = ensure_config(config)
-        configurable = {**merged.get("configurable", {}), CANCEL_KEY: cancel}
-        return patch_config(merged, configurable=configurable, run_name=merged.get("run_name"))
+        given = merged.get("configurable", {})
+        ours = context if isinstance(context, Settings) else None
+        configurable = {**given, CANCEL_KEY: cancel}
+        if merge_settings(self.settings, given, ours).trace_content:
+            return patch_config(merged, configurable=configurable)
+        callbacks = without_tracers(merged.get("callbacks"))
+        return {**merged, "configurable": configurable, "callbacks": callbacks}
 
     def close(self) -> None:
         """Give back the model, if this agent opened it."""
@@ -163,7 +184,10 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -198,5 +222,7 @@ def to_messages(value: object) -> list[BaseMessage]:
             return convert_to_messages(cast("Any", value))
         except Exception as error:  # LangChain's message quotes the input
             problem = type(error).__name__
-        raise ConfigError(f"the messages could not be read ({problem}); see LangChain's message formats")
+        raise ConfigError(
+            f"the messages could not be read ({problem}); see LangChain's message formats"
+        )
     raise ConfigError(f"give a text, messages or a dict, not {type(value).__name__}")

@@ -30,9 +30,10 @@ from empathy_agent.vocabulary import RISK_ORDER, LayerName, RiskLevel, max_risk
 from empathy_graph.advice import AdviceFilter, unwanted_advice
 from empathy_graph.callbacks import AnswerCallbacks
 from empathy_graph.events import AnswerDelta
+from empathy_graph.faults import fault_note
 from empathy_graph.layers import rail_hits
 from empathy_graph.run import Run
-from empathy_graph.state import EmpathyState, Json, LayerState
+from empathy_graph.state import EmpathyState, Json, LayerState, NodeName
 
 HELD_FROM: RiskLevel = "elevated"
 """From this level up the whole answer is held until it has passed."""
@@ -94,8 +95,8 @@ class AnswerWriter:
             self.hits += self.advice.hits
         self.hits += self.rail.hits
         self._release(passed.rstrip())
-        if completion.finish == "length":
-            self.finish_reason = "length"
+        self.finish_reason = "length" if completion.finish == "length" else "stop"
+        if self.finish_reason == "length":
             self.warnings.append("the answer reached its token budget")
         self._open_filters()
 
@@ -108,6 +109,13 @@ class AnswerWriter:
         """Release words of our own, which need no rail."""
         self._release(text)
         self.finish_reason = finish
+
+    def break_off(self, node: NodeName, kind: str) -> None:
+        """Say a fixed reply instead of what `node` could not write; nothing released is retracted."""
+        if self.text:
+            self._release("\n\n")
+        self.say(safe_reply(self.lang, self.run.settings.region, self.risk), "safe_reply")
+        self.warnings.append(fault_note(node, kind))
 
     def fail(self, error: BaseException) -> None:
         """Tell the callbacks that the answer broke off."""

@@ -21,6 +21,7 @@ from empathy_agent.config import Settings
 from empathy_agent.errors import ConfigError
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.registry import resolve_node
+from empathy_agent.safety import load_regions
 from empathy_graph.answer import effective_risk
 from empathy_graph.nodes.cause import cause
 from empathy_graph.nodes.emotion import emotion
@@ -73,6 +74,7 @@ def build_graph(
         PluginError: A node cannot be found, is claimed twice or breaks its contract.
     """
     backend = model if isinstance(model, Backend) else open_backend(model)
+    load_regions().get((settings or Settings()).region)
     engine = Engine(backend, settings or Settings(), prompts or load_prompts())
     chosen = {role: resolve_node(spec, _role(role)) for role, spec in (nodes or {}).items()}
     graph: StateGraph[EmpathyState, Settings, EmpathyInput, EmpathyOutput] = StateGraph(
@@ -84,7 +86,9 @@ def build_graph(
     quiet = TracePolicy(process_inputs=omit_payload, process_outputs=omit_payload)
     for name, core in OWN.items():
         node: Any = (
-            host_node(engine, name, chosen[name]) if name in chosen else own_node(engine, name, core)
+            host_node(engine, name, chosen[name])
+            if name in chosen
+            else own_node(engine, name, core)
         )
         graph.add_node(name, node, trace_policy=None if engine.settings.trace_content else quiet)
     _connect(graph, engine)
@@ -103,7 +107,8 @@ def _connect(
     graph: StateGraph[EmpathyState, Settings, EmpathyInput, EmpathyOutput], engine: Engine
 ) -> None:
     def after_gate(state: EmpathyState, config: RunnableConfig) -> NodeName:
-        if effective_risk(state) == "imminent" or not state["turn"]["supported"]:
+        turn = state["turn"]
+        if effective_risk(state) == "imminent" or turn["fault"] or not turn["supported"]:
             return "fixed_reply"
         single = open_run(engine, config).settings.mode == "single_pass"
         return "single_pass" if single else "emotion"

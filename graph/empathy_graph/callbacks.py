@@ -7,13 +7,20 @@ are left out and no handler is given the person's words: the input is reported a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
-from langchain_core.callbacks import BaseCallbackHandler, BaseCallbackManager, CallbackManager
+from langchain_core.callbacks import (
+    BaseCallbackHandler,
+    BaseCallbackManager,
+    CallbackManager,
+    Callbacks,
+)
 from langchain_core.callbacks.manager import CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.langchain import LangChainTracer
 
 from empathy_graph.run import Run
 
@@ -33,7 +40,12 @@ class AnswerCallbacks:
             return
         seen: list[BaseMessage] = list(messages) if self.run.settings.trace_content else []
         self._manager = manager.on_chat_model_start(
-            {"name": "empathy", "lc": 1, "type": "not_implemented", "id": ["empathy_graph", "respond"]},
+            {
+                "name": "empathy",
+                "lc": 1,
+                "type": "not_implemented",
+                "id": ["empathy_graph", "respond"],
+            },
             [seen],
             name="empathy",
         )[0]
@@ -59,13 +71,27 @@ class AnswerCallbacks:
 def _sync_manager(run: Run) -> CallbackManager | None:
     """Return the node's callbacks as a sync manager: tokens are reported from plain functions."""
     given = run.config.get("callbacks")
-    if given is None:
-        return None
+    return None if given is None else _filtered(given, run.settings.trace_content)
+
+
+def without_tracers(given: Callbacks) -> CallbackManager:
+    """Return callbacks that report to no tracer, for a run whose input is the person's words."""
+    manager = _filtered(given or [], trace_content=False)
+    manager.add_handler(_NoTracer())
+    return manager
+
+
+def _filtered(
+    given: list[BaseCallbackHandler] | BaseCallbackManager, trace_content: bool
+) -> CallbackManager:
+    def seeing(handlers: list[BaseCallbackHandler]) -> list[BaseCallbackHandler]:
+        return [one for one in handlers if trace_content or _may_see(one)]
+
     if not isinstance(given, BaseCallbackManager):
-        return CallbackManager(handlers=[h for h in given if _may_see(run, h)])
+        return CallbackManager(handlers=seeing(given), inheritable_handlers=seeing(given))
     return CallbackManager(
-        handlers=[h for h in given.handlers if _may_see(run, h)],
-        inheritable_handlers=[h for h in given.inheritable_handlers if _may_see(run, h)],
+        handlers=seeing(given.handlers),
+        inheritable_handlers=seeing(given.inheritable_handlers),
         parent_run_id=given.parent_run_id,
         tags=given.tags,
         inheritable_tags=given.inheritable_tags,
@@ -74,8 +100,20 @@ def _sync_manager(run: Run) -> CallbackManager | None:
     )
 
 
-def _may_see(run: Run, handler: BaseCallbackHandler) -> bool:
-    if run.settings.trace_content or not isinstance(handler, BaseTracer):
-        return True
+def _may_see(handler: BaseCallbackHandler) -> bool:
     # The handlers behind `astream_events` are tracers in form, but they serve the host's own stream.
-    return isinstance(handler, _StreamingCallbackHandler)
+    return not isinstance(handler, BaseTracer) or isinstance(handler, _StreamingCallbackHandler)
+
+
+class _NoTracer(LangChainTracer):
+    """Takes the place of the tracer that LangChain adds by itself where the environment asks for it."""
+
+    ignore_chain = ignore_chat_model = ignore_llm = True
+    ignore_agent = ignore_retriever = ignore_retry = ignore_custom_event = True
+
+    def __init__(self) -> None:
+        self.run_map, self.order_map = {}, {}
+
+    def copy_with_metadata_defaults(self, **given: object) -> Self:
+        """Return itself: it records nothing."""
+        return self

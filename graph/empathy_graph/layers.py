@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from empathy_agent.backends.base import Completion
+from empathy_agent.backends.quotes import Quotes
 from empathy_agent.chain import RailHit, Usage
 from empathy_agent.layer_text import LayerReading, read_layer
 from empathy_agent.safety import screen
 from empathy_agent.segments import ANSWER_OPEN, LAYER_CLOSE, LAYER_OPEN, Segment, control, escape
 from empathy_agent.transcript import render_chain
-from empathy_agent.vocabulary import LayerName
+from empathy_agent.vocabulary import Language, LayerName
 from empathy_graph.events import LayerFinished, LayerStarted
 from empathy_graph.run import Run
 from empathy_graph.state import LAYER_KEYS, EmpathyState, LayerState
@@ -24,6 +25,11 @@ from empathy_graph.steps import Step, Steps
 
 ATTEMPTS = 2
 """An empty or repeating part is tried once more."""
+
+
+QUOTING: frozenset[LayerName] = frozenset({"emotion", "cause"})
+"""Layers that quote the post as evidence; the backend holds them to it where it can."""
+QUOTE_MARKS: Mapping[Language, tuple[str, str]] = {"zh": ("「", "」"), "en": ('"', '"')}
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,10 @@ def prompt_segments(state: EmpathyState) -> list[Segment]:
 
 
 def open_part(
-    run: Run, state: EmpathyState, part: LayerName | Literal["answer"], layers: Mapping[LayerName, LayerState | None]
+    run: Run,
+    state: EmpathyState,
+    part: LayerName | Literal["answer"],
+    layers: Mapping[LayerName, LayerState | None],
 ) -> list[Segment]:
     """Return the transcript up to and with the opening tag of `part`, the written `layers` before it."""
     content = {
@@ -66,14 +75,22 @@ def _content(run: Run, layer: LayerState) -> Segment:
 
 
 def write_part(
-    run: Run, state: EmpathyState, segments: Sequence[Segment], *, stop: str, budget: int
+    run: Run,
+    state: EmpathyState,
+    segments: Sequence[Segment],
+    *,
+    stop: str,
+    budget: int,
+    quotes: Quotes | None = None,
 ) -> Steps[Written]:
     """Let the model continue `segments` until `stop`; try an empty or repeating text once more."""
     usage = Usage()
     completion: Completion | None = None
     for attempt in range(ATTEMPTS):
         completion = yield Step(
-            run.request(state, segments, stop=stop, max_new_tokens=budget, attempt=attempt)
+            run.request(
+                state, segments, stop=stop, max_new_tokens=budget, attempt=attempt, quotes=quotes
+            )
         )
         usage = usage + completion.usage
         if completion.text.strip() and not is_repeating(completion.text):
@@ -83,6 +100,11 @@ def write_part(
     return Written(completion.segment, finish, usage)
 
 
+def _evidence(state: EmpathyState) -> Quotes:
+    turn = state["turn"]
+    return Quotes(turn["post"], QUOTE_MARKS[turn["lang"]])
+
+
 def is_repeating(text: str, *, gram: int = 6, least: int = 48) -> bool:
     """Return whether fewer than half of the text's character `gram`s are different ones."""
     grams = [text[i : i + gram] for i in range(len(text) - gram + 1)]
@@ -90,7 +112,11 @@ def is_repeating(text: str, *, gram: int = 6, least: int = 48) -> bool:
 
 
 def write_layer(
-    run: Run, state: EmpathyState, name: LayerName, layers: Mapping[LayerName, LayerState | None], lead: str = ""
+    run: Run,
+    state: EmpathyState,
+    name: LayerName,
+    layers: Mapping[LayerName, LayerState | None],
+    lead: str = "",
 ) -> Steps[LayerState]:
     """Write layer `name` and announce it.
 
@@ -105,9 +131,17 @@ def write_layer(
     segments = open_part(run, state, name, layers)
     if lead:
         segments.append(Segment(lead))
-    budget = getattr(run.settings.budgets, name)
-    written = yield from write_part(run, state, segments, stop=LAYER_CLOSE[name], budget=budget)
-    layer = layer_state(run, state, name, lead + written.segment.text, finish=written.finish, usage=written.usage)
+    written = yield from write_part(
+        run,
+        state,
+        segments,
+        stop=LAYER_CLOSE[name],
+        budget=getattr(run.settings.budgets, name),
+        quotes=_evidence(state) if name in QUOTING else None,
+    )
+    layer = layer_state(
+        run, state, name, lead + written.segment.text, finish=written.finish, usage=written.usage
+    )
     if not lead:
         layer["ids"] = list(written.segment.ids or ())
         layer["fingerprint"] = written.segment.fingerprint
@@ -149,4 +183,6 @@ def announce_start(run: Run, name: LayerName) -> None:
 
 def rail_hits(layers: Sequence[LayerState | None]) -> list[RailHit]:
     """Return what the rail did to the shown layers."""
-    return [RailHit.model_validate(hit) for layer in layers if layer for hit in layer.get("rail", [])]
+    return [
+        RailHit.model_validate(hit) for layer in layers if layer for hit in layer.get("rail", [])
+    ]

@@ -16,6 +16,7 @@ from langgraph.config import get_stream_writer
 from langgraph.runtime import get_runtime
 
 from empathy_agent.backends.base import Backend, Request
+from empathy_agent.backends.quotes import Quotes
 from empathy_agent.config import Sampling, Settings, merge_settings
 from empathy_agent.safety import RiskFinding, assess_history
 from empathy_agent.segments import Segment
@@ -74,6 +75,7 @@ class Run:
         stop: str,
         max_new_tokens: int,
         attempt: int = 0,
+        quotes: Quotes | None = None,
     ) -> Request:
         """Build a request; a second attempt draws with another seed."""
         return Request(
@@ -83,6 +85,7 @@ class Run:
             sampling=_reseeded(self.settings.sampling, attempt),
             deadline=state["turn"]["deadline"],
             cancel=self.cancel,
+            quotes=quotes,
         )
 
 

@@ -36,6 +36,8 @@ class TurnState(TypedDict):
     """`time.monotonic()` seconds of this process at which the request ends."""
     supported: bool
     """Whether the model was made for `lang`."""
+    fault: str | None
+    """The error type, where the prompt could not be rendered and a fixed reply stands in."""
 
 
 class RiskState(TypedDict):

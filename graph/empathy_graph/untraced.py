@@ -36,7 +36,10 @@ class Untraced(Runnable[Given, Made]):
         self.run, self.arun, self.name = run, arun, name
 
     def invoke(
-        self, input: Given, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> Made:
         """Call the sync form."""
         given = ensure_config(config)
@@ -45,7 +48,10 @@ class Untraced(Runnable[Given, Made]):
             return context.run(self.run, input, given)
 
     async def ainvoke(
-        self, input: Given, config: RunnableConfig | None = None, **kwargs: Any  # noqa: ANN401
+        self,
+        input: Given,
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401
     ) -> Made:
         """Call the async form, or the sync one where there is no other."""
         if self.arun is None:

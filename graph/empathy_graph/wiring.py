@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import get_runtime
 from pydantic import ValidationError
 
@@ -24,18 +23,11 @@ from empathy_agent.chain import (
     Reading,
     StrategyReading,
 )
-from empathy_agent.errors import (
-    BackendCancelled,
-    ConfigError,
-    ContextOverflow,
-    EmpathyAgentError,
-    NodeRunError,
-    PluginContractError,
-)
+from empathy_agent.errors import PluginContractError
 from empathy_agent.layer_text import LayerReading
-from empathy_agent.safety import safe_reply
 from empathy_agent.vocabulary import LayerName
-from empathy_graph.answer import AnswerWriter, at_least, effective_risk
+from empathy_graph.answer import AnswerWriter, effective_risk
+from empathy_graph.faults import attributed, is_raised
 from empathy_graph.layers import announce_start, layer_state
 from empathy_graph.nodes.respond import layers_of
 from empathy_graph.run import Engine, Run, open_run
@@ -51,9 +43,6 @@ from empathy_graph.steps import Steps, adrive, drive
 from empathy_graph.untraced import Untraced
 
 Core = Callable[[Run, EmpathyState], Steps[Json]]
-ALWAYS_RAISED = (ConfigError, ContextOverflow, BackendCancelled, PluginContractError)
-"""What no fallback may hide: the input or the set-up is wrong, or the caller cancelled."""
-
 _READINGS: Mapping[LayerName, type[Reading]] = {
     "emotion": EmotionReading,
     "cause": CauseReading,
@@ -70,14 +59,16 @@ def own_node(engine: Engine, name: NodeName, core: Core) -> Runnable[EmpathyStat
         try:
             return drive(core(opened, state), engine.backend)
         except Exception as error:
-            return _fallback(opened, state, name, error)
+            caught = error
+        return _fallback(opened, state, name, caught)
 
     async def arun(state: EmpathyState, config: RunnableConfig) -> Json:
         opened = open_run(engine, config)
         try:
             return await adrive(core(opened, state), engine.backend)
         except Exception as error:
-            return _fallback(opened, state, name, error)
+            caught = error
+        return _fallback(opened, state, name, caught)
 
     return Untraced(run, arun, name=name)
 
@@ -91,7 +82,8 @@ def host_node(engine: Engine, name: NodeName, node: object) -> Runnable[EmpathyS
         try:
             return _accept(opened, state, name, _call(node, state, config))
         except Exception as error:
-            return _fallback(opened, state, name, error)
+            caught = error
+        return _fallback(opened, state, name, caught)
 
     async def arun(state: EmpathyState, config: RunnableConfig) -> Json:
         opened = open_run(engine, config)
@@ -99,7 +91,8 @@ def host_node(engine: Engine, name: NodeName, node: object) -> Runnable[EmpathyS
         try:
             return _accept(opened, state, name, await _acall(node, state, config))
         except Exception as error:
-            return _fallback(opened, state, name, error)
+            caught = error
+        return _fallback(opened, state, name, caught)
 
     return Untraced(run, arun, name=name)
 
@@ -161,9 +154,7 @@ def _accept_layer(run: Run, state: EmpathyState, name: LayerName, value: object)
         fields = ", ".join(".".join(str(p) for p in e["loc"]) or name for e in error.errors())
         message = f"layer {name!r} must be a text or a {_READINGS[name].__name__}; look at {fields}"
     else:
-        return layer_state(
-            run, state, name, reading.text, reading=cast("LayerReading", reading)
-        )
+        return layer_state(run, state, name, reading.text, reading=cast("LayerReading", reading))
     raise PluginContractError(message)
 
 
@@ -183,23 +174,14 @@ def _accept_answer(run: Run, state: EmpathyState, update: Mapping[str, object]) 
 
 def _fallback(run: Run, state: EmpathyState, name: NodeName, error: Exception) -> Json:
     """Return what the state gets instead of a failed node's update, or raise."""
-    if isinstance(error, (*ALWAYS_RAISED, GraphBubbleUp)) or name == "gate":
-        raise error
-    raising = run.settings.on_fault == "raise"
-    if raising and not at_least(effective_risk(state), "elevated"):
-        if isinstance(error, EmpathyAgentError):
-            raise error
-        kind = type(error).__name__
-        # The foreign error's text and chain may quote the person: only its type is told.
-        failure = NodeRunError(f"node {name!r} failed with {kind}", node=name)
-        failure.__suppress_context__ = True
-        raise failure from None
+    # Raised outside every handler, so that not even the context of the exception quotes the person.
+    if name == "gate" or is_raised(run, effective_risk(state), error):
+        raise attributed(error, name)
     kind = type(error).__name__
     if name in LAYER_KEYS:
         return {name: LayerState(text="", fault=kind, warnings=[])}
     answer = AnswerWriter(run, state, layers_of(state))
     answer.start()
-    answer.say(safe_reply(answer.lang, run.settings.region, answer.risk), "safe_reply")
-    answer.warnings.append(f"node {name!r} failed with {kind}; a fixed reply stands in")
+    answer.break_off(name, kind)
     update = answer.finish()
     return {key: value for key, value in update.items() if key in OWNED_KEYS[name]}

@@ -225,3 +225,30 @@ def test_physical_cores_are_at_least_one() -> None:
 
 def test_a_readable_file_passes(tagged_gguf: Path) -> None:
     check_file(tagged_gguf)
+
+
+def test_an_aborted_chunk_leaves_a_cache_that_can_go_on(tagged_gguf: Path) -> None:
+    with LlamaCppBackend(tagged_gguf, n_threads=1) as backend:
+        ids = backend.pin((Segment("我很难过，" * 40),))[0].ids
+        assert ids is not None
+        chunk, model = list(ids[:128]), _model(backend)
+        assert model.evaluate(0, chunk, 0, lambda: True) == 0
+        assert model.evaluate(0, chunk, 0, lambda: False) == 128
+        # The pool knows nothing of this chunk: a lease must clear what it did not write.
+        model.trim(0, 0)
+        request = Request((Segment("我很难过，" * 40),), (), 6, GREEDY)
+        assert backend.complete(request).usage.completion_tokens == 6
+
+
+def test_a_failing_decode_is_an_error_and_the_next_request_is_well(
+    tagged_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LlamaCppBackend(tagged_gguf, n_threads=1) as backend:
+        request = Request((Segment("我很难过，"),), (), 6, GREEDY)
+        expected = backend.complete(request)
+        with monkeypatch.context() as patch:
+            patch.setattr(library_module.load_library(), "llama_decode", lambda *_: -3)
+            with pytest.raises(BackendError, match="code -3"):
+                backend.complete(request)
+        again = backend.complete(request)
+        assert again.ids == expected.ids

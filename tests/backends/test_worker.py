@@ -103,7 +103,7 @@ def test_a_foreign_exception_arrives_without_its_text() -> None:
     error = _last(_submit(worker, _request()))
     assert isinstance(error, BackendError)
     assert "桔梗" not in str(error)
-    assert error.__cause__ is None
+    assert error.__cause__ is error.__context__ is None
     assert engine.ended == 1
     engine.before_step = lambda: None
     assert _last(_submit(worker, _request())) is _DONE, "the worker lives on"

@@ -84,6 +84,7 @@ class LlamaCppBackend(TokenBackend):
             control_tags=vocabulary.has_control_tags,
             parallel_sequences=parallel_sequences,
             languages=tuple(languages.split(",")) if languages else None,
+            guided_quotes=True,
         )
 
     @property

@@ -20,6 +20,7 @@ from empathy_agent.backends.llama_cpp.library import load_library, take_errors
 from empathy_agent.backends.llama_cpp.loading import load_model
 from empathy_agent.backends.llama_cpp.sampler import Logits, LogitSampler
 from empathy_agent.backends.llama_cpp.vocabulary import Vocabulary
+from empathy_agent.backends.quotes import QuoteGuide
 from empathy_agent.errors import BackendError, BackendUnavailable
 
 _MAX_DEFAULT_CONTEXT = 8192  # tokens
@@ -134,7 +135,10 @@ class LlamaModel:
     def sampler(self, request: Request, stop_tokens: frozenset[int]) -> LogitSampler:
         """Return the sampler of a request."""
         ending = self.vocabulary.end_tokens | stop_tokens
-        return LogitSampler(request.sampling, self._logits, ending)
+        guide = None
+        if request.quotes is not None:
+            guide = QuoteGuide(request.quotes, self.vocabulary.piece_index())
+        return LogitSampler(request.sampling, self._logits, ending, guide, self.vocabulary.piece)
 
     def evaluate(
         self, slot: int, tokens: Sequence[int], position: int, is_interrupted: Callable[[], bool]

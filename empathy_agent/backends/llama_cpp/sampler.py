@@ -9,10 +9,12 @@ llama.cpp's sampler chains would copy the whole vocabulary into structs for each
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
+from empathy_agent.backends.quotes import QuoteGuide
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError
 
@@ -26,34 +28,58 @@ class LogitSampler:
         sampling: The settings.
         logits: Returns the logits of the last evaluation, shape `(vocabulary,)`; changed in place.
         ending: The tokens that may be banned: end tokens and stop tokens.
+        guide: Holds quotes to their source.
+        piece: Returns the bytes of a token, for the guide.
     """
 
     def __init__(
-        self, sampling: Sampling, logits: Callable[[], Logits], ending: Collection[int]
+        self,
+        sampling: Sampling,
+        logits: Callable[[], Logits],
+        ending: Collection[int],
+        guide: QuoteGuide | None = None,
+        piece: Callable[[int], bytes] | None = None,
     ) -> None:
         self._sampling = sampling
         self._logits = logits
         self._ending = np.array(sorted(ending), dtype=np.intp)
         self._random = np.random.Generator(np.random.PCG64(sampling.seed))
         self._seen: dict[int, None] = {}
+        self._guide, self._piece = guide, piece
 
     def sample(self, is_end_banned: bool) -> int:
         """Choose the next token from the last evaluation."""
         logits = self._logits()
         if is_end_banned:
             logits[self._ending] = -np.inf
+        is_quoting = self._guide is not None and self._hold(logits, self._guide)
         penalty = self._sampling.repeat_penalty
-        if penalty != 1.0 and self._seen:
+        # Who quotes repeats: a penalty would bend the quote towards rarer words.
+        if not is_quoting and penalty != 1.0 and self._seen:
             seen = np.fromiter(self._seen, dtype=np.intp, count=len(self._seen))
             values = logits[seen]
             logits[seen] = np.where(values > 0, values / penalty, values * penalty)
         token = int(logits.argmax())
-        if not np.isfinite(logits[token]):
+        if not isfinite(logits.item(token)):
             raise BackendError("the model computed no usable numbers; its file may be damaged")
         if self._sampling.temperature > 0:
             token = self._draw(logits)
         self._seen[token] = None
+        if self._guide is not None and self._piece is not None:
+            self._guide.push(self._piece(token))
         return token
+
+    def _hold(self, logits: Logits, guide: QuoteGuide) -> bool:
+        """Leave only what may follow inside a quote; return whether one is open."""
+        allowed = guide.allowed()
+        if allowed is None:
+            logits[guide.forbidden] = -np.inf
+            return False
+        if allowed:  # a vocabulary that cannot spell the source goes on unguided
+            kept = logits[allowed]
+            logits[:] = -np.inf
+            logits[allowed] = kept
+        return True
 
     def _draw(self, logits: Logits) -> int:
         settings = self._sampling

@@ -11,6 +11,7 @@ import threading
 from typing import Any
 
 from empathy_agent.backends.llama_cpp.library import load_library
+from empathy_agent.backends.quotes import PieceIndex
 from empathy_agent.errors import BackendUnavailable
 from empathy_agent.segments import ALL_TAGS
 
@@ -35,6 +36,7 @@ class Vocabulary:
         self._vocab = self._library.llama_model_get_vocab(model)
         self._lock = threading.Lock()
         self._pieces: dict[int, bytes] = {}
+        self._index: PieceIndex | None = None
         self._buffer = ctypes.create_string_buffer(1024)
         self.size: int = self._library.llama_vocab_n_tokens(self._vocab)
         """How many tokens there are."""
@@ -78,6 +80,13 @@ class Vocabulary:
                 return self.piece(token)
             known = self._pieces[token] = self._buffer.raw[:length]
         return known
+
+    def piece_index(self) -> PieceIndex:
+        """Return the ordinary tokens by their bytes, built once; for one thread only."""
+        if self._index is None:
+            ordinary = (one for one, kind in enumerate(self._kinds) if not kind & _SPECIAL)
+            self._index = PieceIndex({token: self.piece(token) for token in ordinary})
+        return self._index
 
     def control_token(self, text: str) -> int | None:
         """Return the one CONTROL token that spells `text`, if there is one."""

@@ -31,7 +31,8 @@ def ask(
     text: Annotated[str | None, typer.Argument(help="The post; '-' reads stdin.")] = None,
     file: Annotated[Path | None, typer.Option(help="Read the post from a UTF-8 text file.")] = None,
     jsonl: Annotated[
-        Path | None, typer.Option(help='Answer every {"id", "text"} line of a file; \'-\' is stdin.')
+        Path | None,
+        typer.Option(help='Answer every {"id", "text"} line of a file; \'-\' is stdin.'),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one EmpathyReply a line.")] = False,
     show_chain: Annotated[
@@ -50,11 +51,18 @@ def ask(
     from empathy_agent.config import Settings, merge_settings
     from empathy_graph.agent import EmpathyAgent
 
-    given = {"mode": mode, "show_chain": show_chain and not json_, "support": support, "region": region}
+    given = {
+        "mode": mode,
+        "show_chain": show_chain and not json_,
+        "support": support,
+        "region": region,
+    }
     chosen: dict[str, object] = {f"empathy_{key}": value for key, value in given.items()}
     if seed is not None:
         chosen["empathy_sampling"] = {"seed": seed}
     settings = merge_settings(Settings(), chosen, None)
+    if jsonl is not None and (text is not None or file is not None):
+        raise ConfigError("give either --jsonl or one post, not both")
     lines = None if jsonl is None else _count_lines(jsonl)
     post = None if jsonl is not None else _read_post(text, file)
     with EmpathyAgent(model, settings=settings) as agent:
@@ -96,13 +104,15 @@ def _stream(agent: EmpathyAgent, post: str) -> None:
     from rich.console import Console
 
     from empathy_agent.chain import EmpathyReply
-    from empathy_graph.events import AnswerDelta, LayerFinished
+    from empathy_graph.events import AnswerDelta, LayerFinished, RiskAssessed
 
     console = Console(soft_wrap=True, highlight=False)
-    console.print(agent.notice("zh" if agent.is_chinese(post) else "en"), style="dim", markup=False)
+    notice = agent.notice("zh" if agent.is_chinese(post) else "en")
     answering = False
     for item in agent.stream(post):
-        if isinstance(item, LayerFinished):
+        if isinstance(item, RiskAssessed):  # the first event: the input is good
+            console.print(notice, style="dim", markup=False)
+        elif isinstance(item, LayerFinished):
             console.print(f"\n{_TITLES[item.layer]}", style="bold")
             console.print(item.reading.text, markup=False)
         elif isinstance(item, AnswerDelta):

@@ -28,7 +28,9 @@ PACKAGES = (
 
 
 def doctor(
-    model: Annotated[str, typer.Option(help="The model to open: 'tiny', a .gguf path, 'fake'.")] = "tiny",
+    model: Annotated[
+        str, typer.Option(help="The model to open: 'tiny', a .gguf path, 'fake'.")
+    ] = "tiny",
 ) -> None:
     """Show what is installed, whether the model opens, and what to do."""
     from rich.console import Console
@@ -38,11 +40,19 @@ def doctor(
     from empathy_agent.errors import EmpathyAgentError
 
     console = Console()
-    console.print(f"empathy-agent {__version__}, Python {platform.python_version()}, {sys.platform}")
+    console.print(
+        f"empathy-agent {__version__}, Python {platform.python_version()}, {sys.platform}"
+    )
     table = Table("package", "version", "what to do")
     for package, extra in PACKAGES:
         found = _version(package)
-        todo = "" if found else f"pip install 'empathy-agent{extra}'" if extra != "core" else "reinstall"
+        todo = (
+            ""
+            if found
+            else f"pip install 'empathy-agent{extra}'"
+            if extra != "core"
+            else "reinstall"
+        )
         table.add_row(package, found or "missing", todo)
     console.print(table)
     try:

@@ -10,4 +10,6 @@ from empathy_graph.steps import Steps
 
 def cause(run: Run, state: EmpathyState) -> Steps[Json]:
     """Write the cause layer."""
-    return {"cause": (yield from write_layer(run, state, "cause", {"emotion": state.get("emotion")}))}
+    return {
+        "cause": (yield from write_layer(run, state, "cause", {"emotion": state.get("emotion")}))
+    }

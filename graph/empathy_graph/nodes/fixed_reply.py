@@ -28,6 +28,8 @@ def fixed_reply(run: Run, state: EmpathyState) -> Steps[Json]:
     region = run.settings.region
     if answer.risk == "imminent":
         answer.say(crisis_reply(answer.lang, region), "crisis")
+    elif fault := state["turn"]["fault"]:
+        answer.break_off("gate", fault)
     else:
         notice = UNSUPPORTED[answer.lang]
         if at_least(answer.risk, "watch"):

@@ -15,10 +15,12 @@ from empathy_agent.backends.base import Message
 from empathy_agent.backends.fit import fit
 from empathy_agent.config import Budgets, detect_language
 from empathy_agent.errors import ConfigError
+from empathy_agent.safety import load_regions
 from empathy_agent.segments import ALL_TAGS
 from empathy_agent.transcript import render_text
-from empathy_agent.vocabulary import Language, LayerName, max_risk
+from empathy_agent.vocabulary import Language, LayerName, RiskLevel, max_risk
 from empathy_graph.events import RiskAssessed
+from empathy_graph.faults import is_raised
 from empathy_graph.run import Run
 from empathy_graph.state import LAYER_KEYS, EmpathyState, Json, RiskState, TurnState
 from empathy_graph.steps import Steps
@@ -34,6 +36,7 @@ def gate(run: Run, state: EmpathyState) -> Steps[Json]:
         ConfigError: There is no message of the seeker's to answer, or it holds no text.
         ContextOverflow: Even the shortest form does not fit the model's context.
     """
+    load_regions().get(run.settings.region)  # a wrong region must not come to light in a crisis
     messages = state.get("messages") or []
     turns = [str(message.text) for message in messages if isinstance(message, HumanMessage)]
     if not messages or not isinstance(messages[-1], HumanMessage):
@@ -44,7 +47,7 @@ def gate(run: Run, state: EmpathyState) -> Steps[Json]:
     lang = run.settings.lang if run.settings.lang != "auto" else detect_language(post)
     risk = _risk(run, state, turns)
     run.emit(RiskAssessed(level=risk["level"]))
-    turn = _turn(run, messages, post, lang, answerable=risk["level"] != "imminent")
+    turn = _turn(run, messages, post, lang, risk["level"])
     return {"turn": turn, "risk": risk, **dict.fromkeys((*LAYER_KEYS, "reply"))}
     yield  # a gate asks no model, yet it is a generator like every node
 
@@ -52,15 +55,16 @@ def gate(run: Run, state: EmpathyState) -> Steps[Json]:
 def _risk(run: Run, state: EmpathyState, turns: Sequence[str]) -> RiskState:
     finding = run.engine.floor(turns)
     level, rules = finding.level, list(finding.rules)
-    earlier = state.get("risk")
-    if earlier and len(turns) <= earlier["turns"]:
-        # The host dropped turns the level was read from, so it cannot have become calmer by that.
-        level = max_risk(level, earlier["level"])
-    return RiskState(level=level, rules=rules, turns=len(turns))
+    earlier, count = state.get("risk"), len(turns)
+    if earlier and count <= earlier["turns"]:
+        # The host dropped turns the level was read from, so it cannot have become calmer by that,
+        # now or while fewer turns are here than the level was read from.
+        level, count = max_risk(level, earlier["level"]), earlier["turns"]
+    return RiskState(level=level, rules=rules, turns=count)
 
 
 def _turn(
-    run: Run, messages: Sequence[AnyMessage], post: str, lang: Language, *, answerable: bool
+    run: Run, messages: Sequence[AnyMessage], post: str, lang: Language, risk: RiskLevel
 ) -> TurnState:
     settings = run.settings
     languages = run.backend.capabilities.languages
@@ -72,9 +76,19 @@ def _turn(
         warnings=[],
         deadline=None if settings.deadline_s is None else time.monotonic() + settings.deadline_s,
         supported=supported,
+        fault=None,
     )
-    if answerable and supported:
-        fitted = fit(run.backend, conversation(run, messages, lang), _reserve(settings.budgets), lang)
+    if risk == "imminent" or not supported:
+        return turn
+    try:
+        fitted = fit(
+            run.backend, conversation(run, messages, lang), _reserve(settings.budgets), lang
+        )
+    except Exception as error:
+        if is_raised(run, risk, error):
+            raise
+        turn["fault"] = type(error).__name__
+    else:
         turn["segments"] = [segment.to_json() for segment in fitted.segments]
         turn["warnings"] = list(fitted.warnings)
     return turn

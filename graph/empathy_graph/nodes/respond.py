@@ -14,6 +14,7 @@ from empathy_agent.safety import strategy_hint
 from empathy_agent.segments import ANSWER_CLOSE
 from empathy_agent.vocabulary import Act, LayerName, Support
 from empathy_graph.answer import AnswerWriter, effective_risk
+from empathy_graph.faults import is_raised
 from empathy_graph.layers import ATTEMPTS, open_part, write_layer
 from empathy_graph.run import Run
 from empathy_graph.state import EmpathyState, Json, LayerState
@@ -72,8 +73,11 @@ def write_answer(
         try:
             completion = yield Step(request, answer.feed)
         except BaseException as error:
-            answer.fail(error)
-            raise
+            if not isinstance(error, Exception) or is_raised(run, answer.risk, error):
+                answer.fail(error)
+                raise
+            answer.break_off("respond", type(error).__name__)
+            return
         answer.end(completion)
         if answer.text.strip():
             break

@@ -6,12 +6,12 @@ is reported in `warnings`.
 
 from __future__ import annotations
 
-from empathy_agent.chain import Usage
 from empathy_agent.segments import ANSWER_CLOSE, NEWLINE, THINK_OPEN, control
 from empathy_agent.splitter import SplitEvent, TranscriptSplitter
 from empathy_agent.transcript import parse_lenient
 from empathy_agent.vocabulary import LayerName
 from empathy_graph.answer import AnswerWriter
+from empathy_graph.faults import is_raised
 from empathy_graph.layers import announce_start, layer_state, prompt_segments
 from empathy_graph.run import Run
 from empathy_graph.state import LAYER_KEYS, EmpathyState, Json, LayerState
@@ -25,13 +25,20 @@ def single_pass(run: Run, state: EmpathyState) -> Steps[Json]:
     splitter = TranscriptSplitter()
     answer.start()
 
+    written: dict[LayerName, str] = {}
+
     def hear(events: list[SplitEvent]) -> None:
         for event in events:
             if event.part == "answer":
                 if event.kind == "delta":
                     answer.feed(event.text)
-            elif event.kind == "open":
+                continue
+            if event.part not in written:
                 announce_start(run, event.part)
+            written[event.part] = written.get(event.part, "") + event.text
+            text = written[event.part].strip()
+            if event.kind == "close" and text and layers[event.part] is None:
+                layers[event.part] = layer_state(run, state, event.part, text)
 
     budgets = run.settings.budgets.model_dump()
     request = run.request(
@@ -43,15 +50,14 @@ def single_pass(run: Run, state: EmpathyState) -> Steps[Json]:
     try:
         completion = yield Step(request, lambda text: hear(splitter.feed(text)))
     except BaseException as error:
-        answer.fail(error)
-        raise
+        if not isinstance(error, Exception) or is_raised(run, answer.risk, error):
+            answer.fail(error)
+            raise
+        answer.break_off("single_pass", type(error).__name__)
+        return answer.finish()
     hear(splitter.close())
     parsed = parse_lenient(THINK_OPEN + completion.text + ANSWER_CLOSE)
-    for name, text in parsed.layers.items():
-        layers[name] = layer_state(run, state, name, text, usage=Usage())
     answer.layers = layers
     answer.end(completion)
-    if not answer.text and parsed.answer and "answer: not closed" not in parsed.problems:
-        answer.write(parsed.answer)
     answer.warnings += [f"single pass: {problem}" for problem in parsed.problems]
     return {**layers, **answer.finish()}
