@@ -71,7 +71,7 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         return str | list[AnyMessage] | dict[str, Any]
 
     @property
-    def OutputType(self) -> type[EmpathyReply]:  # type: ignore[override]
+    def OutputType(self) -> type[EmpathyReply]:
         """What `invoke` returns; a stream ends with it."""
         return EmpathyReply
 
@@ -123,7 +123,7 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         cancel = threading.Event()
         values: dict[str, Any] = {}
         parts = self.graph.stream(
-            {"messages": to_messages(input)},
+            _given(input),
             self._config(config, cancel, kwargs.get("context")),
             stream_mode=_MODES,
             **kwargs,
@@ -148,7 +148,7 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
         cancel = threading.Event()
         values: dict[str, Any] = {}
         parts = self.graph.astream(
-            {"messages": to_messages(input)},
+            _given(input),
             self._config(config, cancel, kwargs.get("context")),
             stream_mode=_MODES,
             **kwargs,
@@ -195,6 +195,10 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
 def _finished(item: EmpathyStreamItem | None) -> EmpathyReply:
     assert isinstance(item, EmpathyReply)  # a stream ends with the reply or raises
     return item
+
+
+def _given(value: object) -> Any:  # noqa: ANN401 - LangGraph's input type varies with the schema
+    return {"messages": to_messages(value)}
 
 
 def to_messages(value: object) -> list[BaseMessage]:

@@ -1,7 +1,7 @@
 """Build the graph: gate -> emotion -> cause -> intention -> respond, with two ways off that line.
 
-From the gate, a message at risk `imminent` (or in a language the model was not made for) goes to `fixed_reply`, where no
-model writes; `mode="single_pass"` goes to `single_pass`. Layer 1 may raise the risk, so the line branches once more
+From the gate, a message at risk `imminent` (or in a language the model was not made for) goes to `fixed_reply`, where
+no model writes; `mode="single_pass"` goes to `single_pass`. Layer 1 may raise the risk, so the line branches once more
 behind it. The graph has no checkpointer of its own: as a subgraph it takes part in the host's or runs stateless.
 """
 

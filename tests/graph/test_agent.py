@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -70,8 +71,11 @@ def test_a_reply_has_a_chain_an_answer_and_usage(agent: EmpathyAgent) -> None:
         "none", "stop", "fake", (), (),
     )  # fmt: skip
     chain = reply.chain
-    assert chain.emotion and chain.cause and chain.intention and chain.strategy
-    assert chain.emotion.emotions and chain.emotion.emotions[0].quote == "最近他总是很晚才回消息"
+    assert None not in (chain.emotion, chain.cause, chain.intention, chain.strategy)
+    assert chain.emotion is not None
+    assert chain.intention is not None
+    assert chain.emotion.emotions is not None
+    assert chain.emotion.emotions[0].quote == "最近他总是很晚才回消息"
     assert chain.intention.primary == "listening"
     assert not chain.intention.declared
     assert reply.usage.completion_tokens > len(reply.answer)
@@ -125,14 +129,20 @@ def test_a_shown_chain_comes_layer_by_layer_before_the_answer(
 
 
 def test_a_sequence_hands_the_reply_to_the_next_step(agent: EmpathyAgent) -> None:
-    chain = agent | RunnableLambda(lambda reply: f"{type(reply).__name__}:{reply.answer}")
+    def show(reply: Any) -> str:
+        return f"{type(reply).__name__}:{reply.answer}"
+
+    chain = agent | RunnableLambda(show)
     expected = f"EmpathyReply:{agent.invoke(POST).answer}"
     assert chain.invoke(POST) == expected
     assert list(chain.stream(POST)) == [expected]
 
 
 async def test_an_async_sequence_hands_the_reply_to_the_next_step(agent: EmpathyAgent) -> None:
-    chain = agent | RunnableLambda(lambda reply: reply.finish)
+    def finish(reply: Any) -> str:
+        return str(reply.finish)
+
+    chain = agent | RunnableLambda(finish)
     assert [item async for item in chain.astream(POST)] == ["stop"]
 
 
@@ -154,7 +164,7 @@ def test_the_four_nodes_and_the_answer_continue_one_prefix() -> None:
     EmpathyAgent(backend).invoke(POST)
     assert parts(backend) == ["L1", "L2", "L3", "L4", "answer"]
     prompts = [call.prompt for call in backend.calls]
-    for earlier, later in zip(prompts, prompts[1:], strict=False):
+    for earlier, later in pairwise(prompts):
         assert later.startswith(earlier)
 
 

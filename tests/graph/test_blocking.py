@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +14,15 @@ from empathy_graph.events import AnswerDelta
 from tests.graph.posts import ELEVATED, POST
 
 blockbuster: Any = pytest.importorskip("blockbuster")
+
+
+@pytest.fixture(autouse=True)
+def no_collection() -> Iterator[None]:
+    """Keep the backends of other tests from being collected, and so closed, on the watched loop."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.mark.parametrize("post", [POST, ELEVATED])

@@ -47,7 +47,7 @@ class Listener(BaseCallbackHandler):
 def test_tokens_reach_the_messages_mode_exactly_once(post: str) -> None:
     graph = build_graph(FakeBackend(), settings=Settings(region="CN"))
     given: Any = {"messages": [HumanMessage(post)]}
-    seen = list(graph.stream(given, stream_mode=["messages", "values"]))
+    seen: list[Any] = list(graph.stream(given, stream_mode=["messages", "values"]))
     chunks = [data[0] for mode, data in seen if mode == "messages"]
     answer = [data for mode, data in seen if mode == "values"][-1]["reply"]["answer"]
     assert "".join(chunk.text for chunk in chunks) == answer
@@ -57,7 +57,8 @@ def test_tokens_reach_the_messages_mode_exactly_once(post: str) -> None:
 
 async def test_tokens_reach_the_messages_mode_of_an_async_host_once() -> None:
     graph = build_graph(FakeBackend())
-    texts = [part[0].text async for part in graph.astream(GIVEN, stream_mode="messages")]
+    stream: Any = graph.astream(GIVEN, stream_mode="messages")
+    texts = [chunk.text async for chunk, _ in stream]
     assert "".join(texts) == build_graph(FakeBackend()).invoke(GIVEN)["reply"]["answer"]
     assert len(texts) > 2
 

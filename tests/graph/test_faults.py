@@ -109,11 +109,9 @@ async def test_raise_names_the_node_and_quotes_nobody(
     part: str, is_async: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     agent = EmpathyAgent(FakeBackend({part: quoting}), settings=RAISE)
-    with caplog.at_level(logging.DEBUG), pytest.raises(EmpathyAgentError) as caught:
-        if is_async:
-            await agent.ainvoke(POST)
-        else:
-            agent.invoke(POST)
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(EmpathyAgentError) as caught:
+        await agent.ainvoke(POST) if is_async else agent.invoke(POST)
     told = "".join(traceback.format_exception(caught.value))
     assert SECRET not in told
     assert SECRET not in caplog.text

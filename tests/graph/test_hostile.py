@@ -115,7 +115,7 @@ def test_any_text_gets_a_reply_or_a_config_error(text: str) -> None:
 @settings(max_examples=60)
 def test_any_words_of_a_model_give_a_reply_that_was_streamed(line: str) -> None:
     script = dict.fromkeys(("L1", "L2", "L3", "L4", "answer"), line)
-    with FakeBackend(script) as backend:  # type: ignore[arg-type]
+    with FakeBackend(script) as backend:
         answer, reply = streamed(EmpathyAgent(backend).stream(POST))
     assert answer == reply.answer
     assert reply.answer.strip()

@@ -70,7 +70,7 @@ def test_a_single_pass_without_any_answer_becomes_a_safe_reply() -> None:
 def test_the_rail_stops_a_claim_in_the_stream_and_reports_it(claim: str, mode: Any) -> None:
     text = f"谢谢你说出来。{claim}我在这里听。"
     script = {"answer": text, "single_pass": f"</empathy_think><answer>{text}"}
-    agent = EmpathyAgent(FakeBackend(script), settings=Settings(mode=mode))  # type: ignore[arg-type]
+    agent = EmpathyAgent(FakeBackend(script), settings=Settings(mode=mode))
     seen = []
     for item in agent.stream(POST):
         if isinstance(item, AnswerDelta):
@@ -85,7 +85,7 @@ def test_the_rail_stops_a_claim_in_the_stream_and_reports_it(claim: str, mode: A
 
 def test_a_shown_layer_passes_the_same_rail() -> None:
     script = {"L1": "焦虑(2)。你得了抑郁症。处境：等消息。"}
-    agent = EmpathyAgent(FakeBackend(script), settings=Settings(show_chain=True))  # type: ignore[arg-type]
+    agent = EmpathyAgent(FakeBackend(script), settings=Settings(show_chain=True))
     items = list(agent.stream(POST))
     shown = next(item.reading.text for item in items if isinstance(item, LayerFinished))
     assert "抑郁症" not in shown
@@ -118,7 +118,7 @@ def test_an_empty_or_repeating_layer_is_written_once_more() -> None:
 
 
 def test_a_part_that_reaches_its_budget_is_closed_and_marked() -> None:
-    settings = Settings(budgets={"emotion": 5, "answer": 12})  # type: ignore[arg-type]
+    settings = Settings(budgets={"emotion": 5, "answer": 12})
     reply = EmpathyAgent(FakeBackend(), settings=settings).invoke(POST)
     assert reply.chain.emotion is not None
     assert (reply.chain.emotion.finish, reply.finish) == ("length", "length")
@@ -193,5 +193,6 @@ def test_a_hosts_own_context_object_does_no_harm(context: HostContext, primary: 
     host.add_node("empathy", build_graph(FakeBackend()))
     host.add_edge(START, "empathy")
     host.add_edge("empathy", END)
-    state = host.compile().invoke({"messages": [HumanMessage(POST)]}, context=context)  # type: ignore[arg-type]
+    compiled: Any = host.compile()
+    state = compiled.invoke({"messages": [HumanMessage(POST)]}, context=context)
     assert state["reply"]["chain"]["intention"]["primary"] == primary

@@ -85,7 +85,8 @@ async def test_every_form_of_node_fills_its_layer(node: Any, is_async: bool) -> 
 
 def test_a_text_is_read_into_the_typed_fields() -> None:
     reading = swapped(as_text).invoke(POST).chain.emotion
-    assert reading is not None and reading.emotions is not None
+    assert reading is not None
+    assert reading.emotions is not None
     assert [(one.id, one.quote) for one in reading.emotions] == [
         ("grievance", "他总是很晚才回消息")
     ]

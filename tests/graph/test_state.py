@@ -59,7 +59,8 @@ def test_a_result_holds_the_reply_and_the_conversation_with_it() -> None:
     assert isinstance(message, AIMessage)
     assert message.text == result["reply"]["answer"]
     assert message.response_metadata["empathy"] == result["reply"]
-    assert message.usage_metadata and message.usage_metadata["output_tokens"] > 0
+    assert message.usage_metadata is not None
+    assert message.usage_metadata["output_tokens"] > 0
 
 
 def test_the_turn_is_never_checkpointed_and_the_layers_are_cleared_by_the_next() -> None:
@@ -67,7 +68,7 @@ def test_the_turn_is_never_checkpointed_and_the_layers_are_cleared_by_the_next()
     graph = build_graph(FakeBackend(), checkpointer=saver)
     graph.invoke({"messages": [HumanMessage(POST)]}, THREAD)
     first = graph.get_state(THREAD).values
-    assert first["emotion"] and first["strategy"]
+    assert None not in (first["emotion"], first["strategy"])
     graph.invoke({"messages": [HumanMessage(IMMINENT)]}, THREAD)
     second = graph.get_state(THREAD).values
     assert [second[key] for key in ("emotion", "cause", "intention", "strategy")] == [None] * 4
@@ -97,7 +98,7 @@ def test_the_risk_does_not_fall_when_a_host_trims_the_history() -> None:
     assert state["reply"]["risk"] == "elevated"
     gone = [RemoveMessage(id=message.id) for message in state["messages"]]
     for _ in range(2):
-        update = {"messages": [*gone, HumanMessage("今天天气不错")]}
+        update: Any = {"messages": [*gone, HumanMessage("今天天气不错")]}
         state = graph.invoke(update, THREAD)
         assert state["reply"]["risk"] == "elevated"
         gone = []
@@ -105,7 +106,7 @@ def test_the_risk_does_not_fall_when_a_host_trims_the_history() -> None:
 
 def test_the_level_is_a_function_of_the_history_for_a_host_that_sends_all_of_it() -> None:
     graph = build_graph(FakeBackend())
-    history = [HumanMessage(ELEVATED), AIMessage("我在"), HumanMessage("嗯")]
+    history: list[Any] = [HumanMessage(ELEVATED), AIMessage("我在"), HumanMessage("嗯")]
     levels = {graph.invoke({"messages": history})["reply"]["risk"] for _ in range(2)}
     assert levels == {"elevated"}
 

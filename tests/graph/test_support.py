@@ -26,7 +26,8 @@ def test_a_declared_support_fills_layer_three_without_the_model(support: Support
     assert (reply.chain.intention.primary, reply.chain.intention.declared) == (support, True)
     assert parts(backend) == ["L1", "L2", "L4", "answer"]
     assert f"<L3>{reply.chain.intention.text}</L3>" in backend.calls[-1].prompt
-    assert reply.chain.strategy is not None and reply.chain.strategy.acts
+    assert reply.chain.strategy is not None
+    assert reply.chain.strategy.acts
 
 
 @pytest.mark.parametrize("support", ["listening", "validation", "understanding"])
@@ -83,7 +84,7 @@ def test_imminent_risk_is_answered_without_the_model(
     region: str | None, number: str | None, mode: str
 ) -> None:
     backend = FakeBackend()
-    settings = Settings(region=region, mode=mode)  # type: ignore[arg-type]
+    settings = Settings(region=region, mode=mode)
     answer, reply = streamed(EmpathyAgent(backend, settings=settings).stream(IMMINENT))
     assert backend.calls == []
     assert (reply.finish, reply.risk) == ("crisis", "imminent")
@@ -94,7 +95,7 @@ def test_imminent_risk_is_answered_without_the_model(
 
 @pytest.mark.parametrize("mode", ["graph", "single_pass"])
 def test_elevated_risk_holds_the_answer_and_adds_resources(mode: str) -> None:
-    settings = Settings(region="CN", mode=mode)  # type: ignore[arg-type]
+    settings = Settings(region="CN", mode=mode)
     items = list(EmpathyAgent(FakeBackend(), settings=settings).stream(ELEVATED))
     deltas = [item.text for item in items if isinstance(item, AnswerDelta)]
     assert len(deltas) == 2

@@ -15,8 +15,6 @@ from empathy_trainers.report import run_metrics
 from tests.trainers.corpus import make_data_dir, make_recipe
 
 pytestmark = pytest.mark.filterwarnings(
-    # https://github.com/huggingface/transformers: renamed in 5.x; TRL switches it on by default
-    "ignore:.*gradient_checkpointing.*:FutureWarning",
     # https://github.com/pytorch/pytorch/issues/57273: memory pinning without an accelerator
     "ignore:.*pin_memory.*:UserWarning",
 )

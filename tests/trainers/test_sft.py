@@ -33,8 +33,6 @@ from empathy_trainers.sft import (
 from tests.trainers.corpus import make_data_dir, make_recipe
 
 pytestmark = pytest.mark.filterwarnings(
-    # https://github.com/huggingface/transformers: renamed in 5.x; TRL switches it on by default
-    "ignore:.*gradient_checkpointing.*:FutureWarning",
     # https://github.com/pytorch/pytorch/issues/57273: memory pinning without an accelerator
     "ignore:.*pin_memory.*:UserWarning",
 )

@@ -121,7 +121,13 @@ class Pipeline:
         if self.gguf.is_file():
             found = verify_exports(self.recipe, self.work_dir, self.gguf)
             write_model_card(
-                self.recipe, self.work_dir, self.gguf, metrics, found, self.options.samples
+                self.recipe,
+                self.data_dir,
+                self.work_dir,
+                self.gguf,
+                metrics,
+                found,
+                self.options.samples,
             )
         self._mark("report", stages=sorted(metrics.keys() & {"stage0", "stage1"}))
 

@@ -138,7 +138,7 @@ def stage_arguments(
         "max_grad_norm": 1.0,
         "bf16": dtype is torch.bfloat16,
         "use_cpu": not torch.cuda.is_available(),
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "logging_steps": 10,
         "save_strategy": "no",
         "save_total_limit": 2,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empathy_trainers.base import plot_losses, read_log
-from empathy_trainers.recipe import Recipe
+from empathy_trainers.recipe import Recipe, Source
 
 if TYPE_CHECKING:
     import torch
@@ -175,8 +175,32 @@ def verify_exports(recipe: Recipe, work_dir: Path, shipped: Path) -> list[Verify
     return reports
 
 
+def sources_seen(recipe: Recipe, data_dir: Path, work_dir: Path, tokens: int) -> list[Source]:
+    """Return the sources of every tier that the first `tokens` of pretraining reached.
+
+    The SFT records come from the first tier. Documents are counted by their end tokens.
+    """
+    import numpy as np
+
+    from empathy_trainers.data.corpora import iter_documents
+    from empathy_trainers.tokenizer import END_OF_TEXT, load_tokenizer, token_id
+
+    end = token_id(load_tokenizer(work_dir / "tokenizer"), END_OF_TEXT)
+    ids = np.memmap(work_dir / "pretrain.ids", dtype=np.uint16, mode="r")[:tokens]
+    documents, before = int((ids == end).sum()), 0
+    found: list[Source] = []
+    for tier in sorted({source.tier for source in recipe.sources}):
+        if found and documents <= before:
+            break
+        sources = [source for source in recipe.sources if source.tier == tier]
+        found += sources
+        before += sum(1 for source in sources for _ in iter_documents(data_dir, source.name))
+    return found
+
+
 def write_model_card(
     recipe: Recipe,
+    data_dir: Path,
     work_dir: Path,
     shipped: Path,
     metrics: dict[str, Any],
@@ -188,6 +212,8 @@ def write_model_card(
     from empathy_trainers.sft import load_model
 
     model = load_model(work_dir / "sft")
+    tokens = int(metrics.get("stage0", {}).get("tokens", 0))
+    seen = sources_seen(recipe, data_dir, work_dir, tokens) if tokens else recipe.sources
     facts = CardFacts(
         name=recipe.name,
         architecture="Qwen3 (dense, tied embeddings)",
@@ -202,7 +228,7 @@ def write_model_card(
         size_bytes=shipped.stat().st_size,
         sha256=sha256_of(shipped),
         quantization=recipe.quantization,
-        sources=tuple(CardSource.from_recipe(source) for source in recipe.sources),
+        sources=tuple(CardSource.from_recipe(source) for source in seen),
         stages=tuple(_card_stages(metrics)),
         format_share=_format_share(samples),
         verifications=tuple(verifications),

@@ -25,7 +25,7 @@ from empathy_agent.chain import EmpathyReply
 from empathy_agent.config import Budgets, Sampling, Settings
 from empathy_agent.errors import OutputParseError, TrainingDataError
 from empathy_agent.segments import ANSWER_CLOSE, NEWLINE, THINK_OPEN, control
-from empathy_agent.transcript import parse_strict
+from empathy_agent.transcript import parse_lenient, parse_strict
 from empathy_agent.vocabulary import LAYERS
 from empathy_trainers.data.lct import LctRecord, iter_lct
 from empathy_trainers.data.splits import smilechat_groups
@@ -127,10 +127,11 @@ def format_share(
     """Let the model write whole chains freely and count those that parse strictly.
 
     As in `mode="single_pass"`, `<empathy_think>` is given and the model goes on to `</answer>`;
-    nothing is tried again.
+    nothing is tried again, and nothing holds the quotes to the post.
     """
     budget = sum(Budgets().model_dump().values())
     faults: Counter[str] = Counter()
+    quotes: list[bool] = []
     for number, record in enumerate(posts):
         prompt = fit(backend, [Message("user", record.question)], budget + 8, "zh")
         completion = backend.complete(
@@ -141,6 +142,9 @@ def format_share(
                 sampling=sampling.model_copy(update={"seed": seed + number}),
             )
         )
+        layers = parse_lenient(completion.text).layers
+        evidence = layers.get("emotion", "") + layers.get("cause", "")
+        quotes += [bool(q) and q in record.question for q in _QUOTE.findall(evidence)]
         closing = ANSWER_CLOSE if completion.finish == "stop" else ""
         try:
             parse_strict(f"{THINK_OPEN}\n{completion.text}{closing}")
@@ -150,6 +154,8 @@ def format_share(
         "valid": len(posts) - faults.total(),
         "total": len(posts),
         "faults": dict(faults),
+        "quotes": len(quotes),
+        "exact": sum(quotes),
         "settings": f"temperature {sampling.temperature}, top-p {sampling.top_p}, "
         f"top-k {sampling.top_k}, repeat penalty {sampling.repeat_penalty}, seeds from {seed}",
     }
@@ -174,7 +180,8 @@ def _counts(facts: dict[str, object]) -> Iterator[str]:
     if isinstance(quotes, dict):
         yield (
             f"- Quotes in layers 1 and 2: {quotes['quotes']}, of which {quotes['exact']} are exact "
-            f"words of the post; {quotes['replies_with_an_exact_quote']} replies have one."
+            f"words of the post; {quotes['replies_with_an_exact_quote']} replies have one. The graph "
+            "holds quotes to the post by construction (docs/decisions/0003-quotes-by-construction.md)."
         )
     shared = facts.get("overlap")
     if isinstance(shared, dict):
@@ -192,7 +199,8 @@ def _counts(facts: dict[str, object]) -> Iterator[str]:
     if isinstance(share, dict):
         yield (
             f"- Free single-pass generations in valid format: {share['valid']} of "
-            f"{share['total']} ({share['settings']})."
+            f"{share['total']} ({share['settings']}). There nothing holds the quotes: "
+            f"{share['exact']} of {share['quotes']} are exact words of the post."
         )
 
 

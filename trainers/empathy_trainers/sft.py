@@ -145,7 +145,6 @@ def sft(
     tokens_per_step = float(train.lengths.mean()) * stage.batch
     steps = max(1, math.ceil(stage.token_budget / tokens_per_step))
     arguments = stage_arguments(stage, run_dir, steps=steps, seed=seed, dtype=dtype)
-    arguments["activation_checkpointing"] = arguments.pop("gradient_checkpointing", False)
     trainer = ChunkedSFTTrainer(
         model=model,
         args=SFTConfig(

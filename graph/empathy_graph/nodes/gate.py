@@ -95,7 +95,8 @@ def _turn(
 
 
 def _reserve(budgets: Budgets) -> int:
-    return sum(budgets.model_dump().values()) + TAG_TOKENS
+    tokens: list[int] = list(budgets.model_dump().values())
+    return sum(tokens) + TAG_TOKENS
 
 
 def conversation(run: Run, messages: Sequence[AnyMessage], lang: Language) -> list[Message]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from empathy_agent.chain import IntentionReading
 from empathy_agent.layer_text import write_intention
-from empathy_agent.vocabulary import Language
+from empathy_agent.vocabulary import Language, LayerName
 from empathy_graph.layers import announce_start, layer_state, write_layer
 from empathy_graph.run import Run
-from empathy_graph.state import EmpathyState, Json
+from empathy_graph.state import EmpathyState, Json, LayerState
 from empathy_graph.steps import Steps
 
 DECLARED: dict[Language, str] = {
@@ -20,7 +20,10 @@ def intention(run: Run, state: EmpathyState) -> Steps[Json]:
     """Write the intention layer; a declared support needs no model."""
     support = run.settings.support
     if support is None:
-        before = {"emotion": state.get("emotion"), "cause": state.get("cause")}
+        before: dict[LayerName, LayerState | None] = {
+            "emotion": state.get("emotion"),
+            "cause": state.get("cause"),
+        }
         return {"intention": (yield from write_layer(run, state, "intention", before))}
     announce_start(run, "intention")
     lang = state["turn"]["lang"]

@@ -60,4 +60,5 @@ def single_pass(run: Run, state: EmpathyState) -> Steps[Json]:
     answer.layers = layers
     answer.end(completion)
     answer.warnings += [f"single pass: {problem}" for problem in parsed.problems]
-    return {**layers, **answer.finish()}
+    update: Json = dict(layers.items())
+    return update | answer.finish()

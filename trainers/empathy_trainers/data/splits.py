@@ -62,7 +62,7 @@ def smilechat_groups(data_dir: Path) -> dict[int, int]:
     """Map each SmileChat dialogue id to its group."""
     table: dict[int, int] = {}
     for row in read_jsonl(data_dir / "smilechat" / "groups.jsonl.xz"):
-        group, ids = row["group"], row["ids"]
+        group, ids = row.get("group"), row.get("ids")
         if not isinstance(group, int) or not isinstance(ids, list):
             raise TrainingDataError(
                 "smilechat/groups: a row lacks an integer 'group' or a list 'ids'"

@@ -33,7 +33,7 @@ or wish. A fluent sentence of it is no sign of understanding. Do not use it for 
 - **Sources are partly machine-made.** Much of the dialogue text was written by language models,
   with their mannerisms and mistakes; real posts lie behind some of it.
 
-For real use, give a real model: `--model hf:org/repo/file`, a path, or an endpoint."""
+For real use, give the file of a real model: `--model path/to/model.gguf`."""
 
 
 class CardSource(Record):
