@@ -43,6 +43,9 @@ from empathy_graph.steps import Steps, adrive, drive
 from empathy_graph.untraced import Untraced
 
 Core = Callable[[Run, EmpathyState], Steps[Json]]
+OFF_LOOP: frozenset[NodeName] = frozenset({"gate"})
+"""Nodes that compute without a model: tokenising a very long post would hold up the event loop."""
+
 _READINGS: Mapping[LayerName, type[Reading]] = {
     "emotion": EmotionReading,
     "cause": CauseReading,
@@ -65,6 +68,8 @@ def own_node(engine: Engine, name: NodeName, core: Core) -> Runnable[EmpathyStat
     async def arun(state: EmpathyState, config: RunnableConfig) -> Json:
         opened = open_run(engine, config)
         try:
+            if name in OFF_LOOP:
+                return await asyncio.to_thread(drive, core(opened, state), engine.backend)
             return await adrive(core(opened, state), engine.backend)
         except Exception as error:
             caught = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,3 +48,19 @@ async def test_a_sync_node_of_a_host_does_not_block_the_event_loop() -> None:
     with blockbuster.blockbuster_ctx():
         reply = await agent.ainvoke(POST)
     assert reply.chain.emotion is not None
+
+
+async def test_the_gate_tokenises_off_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = FakeBackend()
+    threads: list[int] = []
+    count = backend.count_tokens
+
+    def counting(segments: Any) -> int:
+        threads.append(threading.get_ident())
+        return count(segments)
+
+    monkeypatch.setattr(backend, "count_tokens", counting)
+    reply = await EmpathyAgent(backend).ainvoke(POST * 3000)
+    assert "没有读入" in reply.warnings[0]
+    assert len(threads) > 2
+    assert threading.get_ident() not in threads
