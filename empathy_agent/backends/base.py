@@ -59,6 +59,8 @@ class Capabilities:
     """How many requests keep their cached prefix side by side."""
     languages: tuple[str, ...] | None = None
     """Languages the model was made for; None where the model does not say."""
+    demonstration: bool = False
+    """The model says of itself that it only demonstrates: nobody at risk is to be answered by it."""
     guided_quotes: bool = False
     """`Request.quotes` is obeyed: a quote can only be words of its source."""
 

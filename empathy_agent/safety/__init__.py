@@ -7,6 +7,7 @@ Nothing here needs a model, a network or a graph. `assess_history` runs before a
 from empathy_agent.safety.floor import RiskFinding, assess, assess_history
 from empathy_agent.safety.policy import (
     ai_notice,
+    care_reply,
     crisis_reply,
     resource_line,
     safe_reply,
@@ -24,6 +25,7 @@ __all__ = [
     "ai_notice",
     "assess",
     "assess_history",
+    "care_reply",
     "crisis_reply",
     "load_regions",
     "resource_line",

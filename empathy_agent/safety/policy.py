@@ -31,6 +31,27 @@ _CRISIS_BODY: Mapping[Language, str] = MappingProxyType(
 _CRISIS_QUESTION: Mapping[Language, str] = MappingProxyType(
     {"zh": "你现在安全吗？身边有人吗？", "en": "Are you safe right now, and is someone with you?"}
 )
+_CARE_BODY: Mapping[Language, str] = MappingProxyType(
+    {
+        "zh": (
+            "谢谢你把这些告诉我。听得出来你已经撑了很久，这样的感受不该一个人扛。"
+            "我只是演示用的小程序，接不住这么重的话，不想随便回你几句。"
+            "请也说给一个你信任的人听，或者联系："
+        ),
+        "en": (
+            "Thank you for telling me. It sounds as if you have been holding on for a long time, "
+            "and nobody should have to carry that alone. I am only a small demonstration program "
+            "and cannot do justice to this, so I will not answer it lightly. Please tell someone "
+            "you trust as well, or contact:"
+        ),
+    }
+)
+_CARE_QUESTION: Mapping[Language, str] = MappingProxyType(
+    {
+        "zh": "你现在有伤害自己的念头吗？此刻安全吗？",
+        "en": "Are you having thoughts of hurting yourself, and are you safe right now?",
+    }
+)
 _SAFE: Mapping[Language, str] = MappingProxyType(
     {
         "zh": (
@@ -125,6 +146,16 @@ def crisis_reply(lang: Language, region: str | None, *, pack: RegionPack | None 
     """
     parts = (_CRISIS_BODY[lang], resource_line(lang, region, pack=pack), _CRISIS_QUESTION[lang])
     return "\n".join(parts)
+
+
+def care_reply(lang: Language, region: str | None, *, pack: RegionPack | None = None) -> str:
+    """Return the reply at `elevated` where the model is a demonstration and must not answer.
+
+    Raises:
+        ConfigError: If `region` is not in the pack.
+    """
+    lines = (_CARE_BODY[lang], resource_line(lang, region, pack=pack), _CARE_QUESTION[lang])
+    return "\n".join(lines)
 
 
 def safe_reply(

@@ -32,7 +32,7 @@ from empathy_graph.callbacks import AnswerCallbacks
 from empathy_graph.events import AnswerDelta
 from empathy_graph.faults import fault_note
 from empathy_graph.layers import rail_hits
-from empathy_graph.run import Run
+from empathy_graph.run import Engine, Run
 from empathy_graph.state import EmpathyState, Json, LayerState, NodeName
 
 HELD_FROM: RiskLevel = "elevated"
@@ -49,6 +49,12 @@ def effective_risk(state: EmpathyState) -> RiskLevel:
     layer = state.get("emotion")
     reading = (layer or {}).get("reading") or {}
     return max_risk(state["risk"]["level"], reading.get("risk") or "none")
+
+
+def must_not_generate(engine: Engine, state: EmpathyState) -> bool:
+    """Return whether a fixed reply is due: at `imminent`, or lower if the model only demonstrates."""
+    limit: RiskLevel = "elevated" if engine.backend.capabilities.demonstration else "imminent"
+    return at_least(effective_risk(state), limit)
 
 
 class AnswerWriter:

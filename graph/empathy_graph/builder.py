@@ -22,7 +22,7 @@ from empathy_agent.errors import ConfigError
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.registry import resolve_node
 from empathy_agent.safety import load_regions
-from empathy_graph.answer import effective_risk
+from empathy_graph.answer import must_not_generate
 from empathy_graph.nodes.cause import cause
 from empathy_graph.nodes.emotion import emotion
 from empathy_graph.nodes.fixed_reply import fixed_reply
@@ -108,13 +108,13 @@ def _connect(
 ) -> None:
     def after_gate(state: EmpathyState, config: RunnableConfig) -> NodeName:
         turn = state["turn"]
-        if effective_risk(state) == "imminent" or turn["fault"] or not turn["supported"]:
+        if turn["fault"] or not turn["supported"] or must_not_generate(engine, state):
             return "fixed_reply"
         single = open_run(engine, config).settings.mode == "single_pass"
         return "single_pass" if single else "emotion"
 
     def after_emotion(state: EmpathyState, config: RunnableConfig) -> NodeName:
-        return "fixed_reply" if effective_risk(state) == "imminent" else "cause"
+        return "fixed_reply" if must_not_generate(engine, state) else "cause"
 
     graph.add_edge(START, "gate")
     ends = ["fixed_reply", "single_pass", "emotion"]

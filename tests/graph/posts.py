@@ -32,6 +32,14 @@ class ChineseOnly(FakeBackend):
         return replace(super().capabilities, languages=("zh",))
 
 
+class Demonstration(FakeBackend):
+    """A model that says it only demonstrates."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, demonstration=True)
+
+
 class Recorder(BaseTracer):
     """A tracer that keeps all it is given."""
 

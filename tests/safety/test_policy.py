@@ -11,6 +11,7 @@ from empathy_agent.safety import rules
 from empathy_agent.safety.floor import assess
 from empathy_agent.safety.policy import (
     ai_notice,
+    care_reply,
     crisis_reply,
     resource_line,
     safe_reply,
@@ -56,7 +57,12 @@ checked = 2026-11-22
 def test_a_crisis_reply_is_short_has_resources_and_ends_with_a_question(
     lang: Language, region: str | None
 ) -> None:
-    body, resources, question = crisis_reply(lang, region).split("\n")
+    for reply in (crisis_reply(lang, region), care_reply(lang, region)):
+        check_crisis_text(reply, lang, region)
+
+
+def check_crisis_text(reply: str, lang: Language, region: str | None) -> None:
+    body, resources, question = reply.split("\n")
     assert 0 < len(body if lang == "zh" else body.split()) <= (120 if lang == "zh" else 60)
     assert resources == resource_line(lang, region)
     assert question.endswith(("？", "?"))
@@ -68,6 +74,7 @@ def test_a_crisis_reply_is_short_has_resources_and_ends_with_a_question(
 def test_every_fixed_text_passes_our_own_rail(lang: Language, region: str | None) -> None:
     texts = [
         crisis_reply(lang, region),
+        care_reply(lang, region),
         ai_notice(lang),
         *(safe_reply(lang, region, level) for level in RISK_ORDER),
     ]

@@ -153,6 +153,7 @@ def export(
         languages=["zh"],
         name=recipe.name,
         licence=LICENCE,
+        demonstration=True,
         description="A small demonstration model of empathy-agent; weak by nature, Chinese only.",
     )
 

@@ -19,6 +19,7 @@ from empathy_agent.errors import BackendUnavailable, ConfigError
 from empathy_agent.segments import Segment
 
 LANGUAGES_KEY = "empathy_agent.languages"
+DEMONSTRATION_KEY = "empathy_agent.demonstration"
 """GGUF metadata of models we train: their languages, parted by commas ("zh")."""
 
 
@@ -84,6 +85,7 @@ class LlamaCppBackend(TokenBackend):
             control_tags=vocabulary.has_control_tags,
             parallel_sequences=parallel_sequences,
             languages=tuple(languages.split(",")) if languages else None,
+            demonstration=vocabulary.metadata(DEMONSTRATION_KEY) == "true",
             guided_quotes=True,
         )
 

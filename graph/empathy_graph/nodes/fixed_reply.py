@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from empathy_agent.safety import crisis_reply, resource_line
+from empathy_agent.safety import care_reply, crisis_reply, resource_line
 from empathy_agent.vocabulary import Language
 from empathy_graph.answer import AnswerWriter, at_least
 from empathy_graph.nodes.respond import layers_of
@@ -30,6 +30,11 @@ def fixed_reply(run: Run, state: EmpathyState) -> Steps[Json]:
         answer.say(crisis_reply(answer.lang, region), "crisis")
     elif fault := state["turn"]["fault"]:
         answer.break_off("gate", fault)
+    elif at_least(answer.risk, "elevated"):
+        answer.say(care_reply(answer.lang, region), "crisis")
+        answer.warnings.append(
+            "the model must not answer a person at risk; a fixed reply stands in"
+        )
     else:
         notice = UNSUPPORTED[answer.lang]
         if at_least(answer.risk, "watch"):

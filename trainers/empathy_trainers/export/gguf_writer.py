@@ -21,7 +21,11 @@ from typing import Final, Literal
 import gguf
 import numpy as np
 
-from empathy_agent.backends.llama_cpp.backend import LANGUAGES_KEY, physical_cores
+from empathy_agent.backends.llama_cpp.backend import (
+    DEMONSTRATION_KEY,
+    LANGUAGES_KEY,
+    physical_cores,
+)
 from empathy_agent.backends.llama_cpp.library import load_library, take_errors
 from empathy_agent.errors import BackendError, ConfigError
 from empathy_trainers.export.checkpoint import Checkpoint, FloatArray, Geometry
@@ -57,6 +61,7 @@ def export_gguf(
     name: str,
     licence: str,
     description: str | None = None,
+    demonstration: bool = False,
     threads: int | None = None,
 ) -> Path:
     """Write `out` and `out` + `.sha256`, and return `out`.
@@ -69,6 +74,7 @@ def export_gguf(
         name: What the model calls itself in replies (`general.name`).
         licence: SPDX expression of the weights (`general.license`).
         description: One sentence for `general.description`.
+        demonstration: Whether the file says of itself that nobody at risk is to be answered by it.
         threads: Threads that quantise; None takes the physical cores of this process.
 
     Raises:
@@ -88,7 +94,7 @@ def export_gguf(
         made = Path(folder) / out.name
         plain: Literal["f32", "f16"] = "f16" if quantization == "f16" else "f32"
         with _quiet_gguf():
-            _write_plain(checkpoint, made, plain, general, languages)
+            _write_plain(checkpoint, made, plain, general, languages, demonstration)
         if quantization in _QUANTISED:
             source = made.rename(made.with_suffix(".source"))
             quantise(source, made, _QUANTISED[quantization], threads or physical_cores())
@@ -147,6 +153,7 @@ def _write_plain(
     kind: Literal["f32", "f16"],
     general: dict[str, str | None],
     languages: Sequence[str],
+    demonstration: bool,
 ) -> None:
     geometry = checkpoint.geometry
     writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[geometry.arch])
@@ -159,6 +166,8 @@ def _write_plain(
         writer.add_languages(list(languages))
         # The array above is the standard; llama.cpp hands out scalars only.
         writer.add_string(LANGUAGES_KEY, ",".join(languages))
+        if demonstration:
+            writer.add_string(DEMONSTRATION_KEY, "true")
         writer.add_file_type(int(file_type))
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         _add_geometry(writer, geometry)
