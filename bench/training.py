@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3ForCausalLM
 
 from empathy_trainers.loss import next_token_loss
 from empathy_trainers.optim import MuonWithAdamW
+from empathy_trainers.pretrain import model_config
 from empathy_trainers.recipe import Recipe, load_recipe
 
 RECIPE = Path("trainers/recipes/tiny-cpu.yaml")
@@ -34,20 +35,8 @@ def product_rate(dtype: torch.dtype, size: int = 2048, times: int = 8) -> float:
 
 def build(recipe: Recipe) -> Qwen3ForCausalLM:
     """Return a random model of the recipe's shape."""
-    shape = recipe.model
     torch.manual_seed(recipe.seed)
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.intermediate_size,
-            tie_word_embeddings=True,
-        )
-    )
+    return Qwen3ForCausalLM(model_config(recipe.model, recipe.model.vocab_size))
 
 
 def step_rate(

@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
+from empathy_agent.errors import ConfigError
 from empathy_trainers.base import (
     ClockCallback,
     compute_dtype,
@@ -16,7 +17,7 @@ from empathy_trainers.base import (
     plot_losses,
     read_log,
 )
-from empathy_trainers.pretrain import build_model, pretrain
+from empathy_trainers.pretrain import build_model, pretrain, take_up
 from tests.trainers.corpus import make_data_dir, make_recipe
 
 pytestmark = pytest.mark.filterwarnings(
@@ -61,6 +62,30 @@ def test_a_run_stopped_by_the_clock_goes_on_from_its_checkpoint(run: Path, tmp_p
     assert last["step"] == 4
     whole = read_log(run / "stage0")[-1]
     assert last["eval_loss"] == pytest.approx(whole["eval_loss"], abs=1e-4)
+
+
+def test_a_run_takes_up_the_base_of_an_earlier_one_and_its_place_in_the_data(
+    run: Path, tmp_path: Path
+) -> None:
+    assert take_up(run / "base", tmp_path / "work") == 2048
+    recipe = make_recipe()
+    more = recipe.model_copy(
+        update={"pretrain": recipe.pretrain.model_copy(update={"token_budget": 3072})}
+    )
+    pretrain(more, make_data_dir(tmp_path / "data"), tmp_path / "work")
+    rows = read_log(tmp_path / "work" / "stage0")
+    assert rows[-1]["tokens"] == 3072
+    assert json.loads((tmp_path / "work" / "base" / "progress.json").read_text()) == {
+        "tokens": 3072
+    }
+    # It did not begin from nothing: two steps alone would leave it far behind.
+    before = read_log(run / "stage0")[-1]["eval_loss"]
+    assert rows[-1]["eval_loss"] < before + 0.05
+
+
+def test_a_folder_without_a_base_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="base model"):
+        take_up(tmp_path, tmp_path / "work")
 
 
 def test_a_half_written_checkpoint_is_passed_over(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,12 +21,11 @@ from empathy_agent.errors import ConfigError
 from empathy_trainers.base import last_checkpoint, read_log
 from empathy_trainers.data.coe import Sequences
 from empathy_trainers.loss import IGNORE
-from empathy_trainers.pretrain import pretrain
+from empathy_trainers.pretrain import load_model, pretrain
 from empathy_trainers.sft import (
     ChunkedSFTTrainer,
     as_dataset,
     heldout_loss,
-    load_model,
     prepare_sft,
     sft,
     take_base,
@@ -96,16 +96,17 @@ def test_the_newest_checkpoint_is_the_base_where_the_run_was_killed(folder: Path
     checkpoint = work / "stage0" / "checkpoint-4"
     checkpoint.mkdir()
     load_model(work / "base").save_pretrained(checkpoint)
-    (checkpoint / "trainer_state.json").write_text("{}")
+    (checkpoint / "trainer_state.json").write_text('{"global_step": 4}')
     shutil.rmtree(work / "base")
-    out = take_base(work)
+    out = take_base(make_recipe(), work)
     torch.testing.assert_close(load_model(out).lm_head.weight, expected)
     assert (out / "tokenizer.json").is_file()
+    assert json.loads((out / "progress.json").read_text()) == {"tokens": 2048}
 
 
 def test_without_stage_0_there_is_no_stage_1(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pretrain"):
-        take_base(tmp_path)
+        take_base(make_recipe(), tmp_path)
 
 
 def test_sequences_are_kept_until_a_setting_changes(folder: Path) -> None:

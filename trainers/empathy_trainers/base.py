@@ -70,9 +70,10 @@ class ClockCallback(TrainerCallback):
 class LossLog(TrainerCallback):
     """Append every logged value to `log.jsonl` of the run, with tokens seen and seconds since the start."""
 
-    def __init__(self, run_dir: Path, tokens_per_step: float) -> None:
+    def __init__(self, run_dir: Path, tokens_per_step: float, before: int = 0) -> None:
         self.path = run_dir / "log.jsonl"
         self.tokens_per_step = tokens_per_step
+        self.before = before
         self.started = time.monotonic()
 
     def on_log(
@@ -86,7 +87,7 @@ class LossLog(TrainerCallback):
         """Write one line."""
         row = {
             "step": state.global_step,
-            "tokens": round(state.global_step * self.tokens_per_step),
+            "tokens": self.before + round(state.global_step * self.tokens_per_step),
             "seconds": round(time.monotonic() - self.started, 1),
             **(logs or {}),
         }

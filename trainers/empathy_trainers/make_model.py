@@ -58,9 +58,11 @@ class Pipeline:
         if self._state().get("pretrain", {}).get("finished"):
             log.info("stage 0 has finished before")
             return
-        from empathy_trainers.pretrain import pretrain
+        from empathy_trainers.pretrain import pretrain, take_up
         from empathy_trainers.report import run_metrics
 
+        if self.options.base is not None:
+            take_up(self.options.base, self.work_dir)
         pretrain(
             self.recipe,
             self.data_dir,
@@ -84,7 +86,7 @@ class Pipeline:
         from empathy_trainers.report import run_metrics
         from empathy_trainers.sft import sft, take_base
 
-        base = digest(take_base(self.work_dir) / "model.safetensors")
+        base = digest(take_base(self.recipe, self.work_dir) / "model.safetensors")
         before = self._state().get("sft", {})
         if before.get("finished") and before.get("base") == base:
             log.info("stage 1 has finished before")
@@ -159,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     add("--work-dir", type=Path, default=Path("runs"), help="checkpoints, logs (default: runs)")
     add("--stages", default=",".join(STAGES), help="comma-separated subset, always run in order")
     add("--stop-after-minutes", type=float, help="end each training stage by the clock")
+    add("--base", type=Path, help="begin stage 0 from an earlier run's base model")
     add("--sft-tokens", type=int, help="token budget of stage 1, instead of the recipe's")
     add("--out", type=Path, help="the GGUF to write (default: in the run's folder)")
     add("--figures", type=Path, default=Path("docs/img"), help="folder of the loss curves")

@@ -8,7 +8,9 @@ A run that was killed goes on from its last whole checkpoint.
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from empathy_agent.errors import ConfigError
 from empathy_trainers.base import ClockCallback, LossLog, compute_dtype, last_checkpoint
 from empathy_trainers.data.blocks import BlockDataset, tier_documents, write_blocks
 from empathy_trainers.data.corpora import iter_documents, iter_heldout
@@ -38,6 +41,8 @@ from empathy_trainers.tokenizer import (
 
 TOKENIZER_DOCUMENTS = 20_000
 HELD_OUT_DOCUMENTS = 400
+PROGRESS = "progress.json"
+"""Beside a base model: how many tokens it has seen."""
 log = logging.getLogger(__name__)
 
 
@@ -74,24 +79,66 @@ class ChunkedLossTrainer(Trainer):
         return loss.detach(), None, None
 
 
-def build_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
-    """Return a randomly initialised Qwen3 of `shape`, with tied embeddings."""
-    return Qwen3ForCausalLM(
-        Qwen3Config(
-            vocab_size=len(tokenizer),
-            hidden_size=shape.hidden_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.kv_heads,
-            head_dim=shape.head_dim,
-            intermediate_size=shape.intermediate_size,
-            max_position_embeddings=shape.context,
-            tie_word_embeddings=True,
-            bos_token_id=token_id(tokenizer, END_OF_TEXT),
-            eos_token_id=token_id(tokenizer, TURN_END),
-            pad_token_id=token_id(tokenizer, END_OF_TEXT),
-        )
+def model_config(
+    shape: ModelShape, vocab_size: int, *, end: int | None = None, pad: int | None = None
+) -> Qwen3Config:
+    """Return a Qwen3 configuration of `shape`, with tied embeddings."""
+    return Qwen3Config(
+        vocab_size=vocab_size,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate_size,
+        max_position_embeddings=shape.context,
+        tie_word_embeddings=True,
+        bos_token_id=pad,
+        eos_token_id=end,
+        pad_token_id=pad,
     )
+
+
+def build_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+    """Return a randomly initialised Qwen3 of `shape` for `tokenizer`."""
+    end, pad = token_id(tokenizer, TURN_END), token_id(tokenizer, END_OF_TEXT)
+    return Qwen3ForCausalLM(model_config(shape, len(tokenizer), end=end, pad=pad))
+
+
+def load_model(folder: Path) -> Qwen3ForCausalLM:
+    """Return the model of `folder` in float32."""
+    return Qwen3ForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
+
+
+def save_half(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> Path:
+    """Save `model` in float16 with its tokenizer, and return the folder."""
+    cast("torch.nn.Module", model).to(torch.float16)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(str(out))
+    return out
+
+
+def take_up(base: Path, work_dir: Path) -> int:
+    """Begin a run from the base model of an earlier one; return the tokens that one has seen.
+
+    The base is copied into the run once. A run that has begun otherwise is left alone.
+
+    Raises:
+        ConfigError: `base` is no folder that `save_base` wrote.
+    """
+    kept = work_dir / "taken-up"
+    if not kept.is_dir() and not (work_dir / "pretrain.ids").is_file():
+        if not (base / PROGRESS).is_file():
+            raise ConfigError(f"{str(base)!r} holds no base model of this project; see --base")
+        shutil.copytree(base, kept)
+        shutil.copytree(base, work_dir / "tokenizer", ignore=shutil.ignore_patterns("model*"))
+    return tokens_before(work_dir)
+
+
+def tokens_before(work_dir: Path) -> int:
+    """Return the tokens that the base model was trained on before this run took it up."""
+    path = work_dir / "taken-up" / PROGRESS
+    return int(json.loads(path.read_text(encoding="utf-8"))["tokens"]) if path.is_file() else 0
 
 
 def prepare(recipe: Recipe, data_dir: Path, work_dir: Path) -> PreTrainedTokenizerFast:
@@ -150,10 +197,33 @@ def stage_arguments(
     }
 
 
+def shared_parts(
+    stage: Stage,
+    model: Qwen3ForCausalLM,
+    run_dir: Path,
+    tokens_per_step: float,
+    stop_after_minutes: float | None,
+    before: int = 0,
+) -> dict[str, Any]:
+    """Return the callbacks and the optimizer that both stages give to their trainer."""
+    return {
+        "callbacks": [
+            ClockCallback(stage.save_minutes, stop_after_minutes),
+            LossLog(run_dir, tokens_per_step, before),
+        ],
+        "optimizer_cls_and_kwargs": (
+            MuonWithAdamW,
+            {"model": model, "lr": stage.learning_rate, "weight_decay": stage.weight_decay},
+        ),
+    }
+
+
 def pretrain(
     recipe: Recipe, data_dir: Path, work_dir: Path, *, stop_after_minutes: float | None = None
 ) -> Path:
     """Run or resume stage 0 and return the folder of the model as it stands.
+
+    A run that took up an earlier base model goes on in the data where that one stopped.
 
     Args:
         recipe: What to train.
@@ -166,8 +236,9 @@ def pretrain(
     run_dir.mkdir(parents=True, exist_ok=True)
     dtype = compute_dtype(recipe.precision)
     torch.manual_seed(recipe.seed)
-    model = build_model(recipe.model, tokenizer)
-    train = BlockDataset(work_dir / "pretrain.ids", stage.block)
+    before, taken_up = tokens_before(work_dir), work_dir / "taken-up"
+    model = load_model(taken_up) if before else build_model(recipe.model, tokenizer)
+    train = BlockDataset(work_dir / "pretrain.ids", stage.block, skip=before // stage.block)
     tokens_per_step = stage.batch * stage.block
     trainer = ChunkedLossTrainer(
         model=model,
@@ -175,7 +246,7 @@ def pretrain(
             **stage_arguments(
                 stage,
                 run_dir,
-                steps=stage.token_budget // tokens_per_step,
+                steps=max(1, (stage.token_budget - before) // tokens_per_step),
                 seed=recipe.seed,
                 dtype=dtype,
             ),
@@ -183,20 +254,20 @@ def pretrain(
         ),
         train_dataset=train,
         eval_dataset=BlockDataset(work_dir / "heldout.ids", stage.block, limit=stage.eval_blocks),
-        callbacks=[
-            ClockCallback(stage.save_minutes, stop_after_minutes),
-            LossLog(run_dir, tokens_per_step),
-        ],
-        optimizer_cls_and_kwargs=(
-            MuonWithAdamW,
-            {"model": model, "lr": stage.learning_rate, "weight_decay": stage.weight_decay},
-        ),
         loss_dtype=dtype,
+        **shared_parts(stage, model, run_dir, tokens_per_step, stop_after_minutes, before),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(run_dir))
     trainer.evaluate()
-    out = work_dir / "base"
-    cast("torch.nn.Module", model).to(torch.float16)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    seen = before + trainer.state.global_step * tokens_per_step
+    return save_base(model, tokenizer, work_dir / "base", seen)
+
+
+def save_base(
+    model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path, tokens: int
+) -> Path:
+    """Save a base model in half precision, with the tokens it has seen, so that others go on."""
+    save_half(model, tokenizer, out)
+    progress = json.dumps({"tokens": tokens})
+    (out / PROGRESS).write_text(progress + "\n", encoding="utf-8")
     return out

@@ -58,7 +58,8 @@ def heldout_metrics(
     from transformers import PreTrainedTokenizerFast
 
     from empathy_trainers.loss import IGNORE
-    from empathy_trainers.sft import heldout_loss, load_model
+    from empathy_trainers.pretrain import load_model
+    from empathy_trainers.sft import heldout_loss
 
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(model_dir))
     loss, tokens = heldout_loss(load_model(model_dir), batches())
@@ -210,7 +211,7 @@ def write_model_card(
 ) -> Path:
     """Write the card beside `shipped`, from the figures of this run alone, and return its path."""
     from empathy_trainers.export import CardFacts, CardSource, sha256_of, write_card
-    from empathy_trainers.sft import load_model
+    from empathy_trainers.pretrain import load_model
 
     model = load_model(work_dir / "sft")
     tokens = int(metrics.get("stage0", {}).get("tokens", 0))

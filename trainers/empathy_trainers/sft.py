@@ -18,7 +18,7 @@ import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -26,13 +26,21 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from empathy_agent.errors import ConfigError
-from empathy_trainers.base import ClockCallback, LossLog, compute_dtype, last_checkpoint
+from empathy_trainers.base import compute_dtype, last_checkpoint
 from empathy_trainers.data.coe import Sequences, write_sequences
 from empathy_trainers.data.splits import Split, smilechat_groups
 from empathy_trainers.loss import IGNORE, next_token_loss
-from empathy_trainers.optim import MuonWithAdamW
-from empathy_trainers.pretrain import ChunkedLossTrainer, stage_arguments
+from empathy_trainers.pretrain import (
+    ChunkedLossTrainer,
+    load_model,
+    save_base,
+    save_half,
+    shared_parts,
+    stage_arguments,
+    tokens_before,
+)
 from empathy_trainers.recipe import Recipe
+from empathy_trainers.tokenizer import load_tokenizer
 from empathy_trainers.weak.annotate import ANNOTATOR
 
 log = logging.getLogger(__name__)
@@ -96,7 +104,7 @@ def prepare_sft(
     return Sequences(path)
 
 
-def take_base(work_dir: Path) -> Path:
+def take_base(recipe: Recipe, work_dir: Path) -> Path:
     """Return the model of stage 0, made from its newest checkpoint where that is newer.
 
     Raises:
@@ -107,20 +115,16 @@ def take_base(work_dir: Path) -> Path:
     if checkpoint is not None:
         newest = Path(checkpoint) / "model.safetensors"
         if not weights.is_file() or newest.stat().st_mtime > weights.stat().st_mtime:
-            model = Qwen3ForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-            cast("torch.nn.Module", model).to(torch.float16)
-            model.save_pretrained(out)
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(work_dir / "tokenizer"))
-            tokenizer.save_pretrained(str(out))
+            state = json.loads((Path(checkpoint) / "trainer_state.json").read_text("utf-8"))
+            step = recipe.pretrain.batch * recipe.pretrain.block
+            seen = tokens_before(work_dir) + int(state["global_step"]) * step
+            save_base(
+                load_model(Path(checkpoint)), load_tokenizer(work_dir / "tokenizer"), out, seen
+            )
             log.info("the base model is %s of stage 0", Path(checkpoint).name)
     if not weights.is_file():
         raise ConfigError("there is no model of stage 0 in the work folder; run stage 'pretrain'")
     return out
-
-
-def load_model(folder: Path) -> Qwen3ForCausalLM:
-    """Return the model of `folder` in float32."""
-    return Qwen3ForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
 
 
 def sft(
@@ -137,7 +141,7 @@ def sft(
     stage, seed = recipe.sft, recipe.seed
     train = prepare_sft(recipe, data_dir, work_dir, "train", recipe.sft_records)
     valid = prepare_sft(recipe, data_dir, work_dir, "valid", stage.eval_blocks)
-    base = take_base(work_dir)
+    base = take_base(recipe, work_dir)
     run_dir = _run_dir(work_dir, base)
     dtype = compute_dtype(recipe.precision)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(str(base))
@@ -158,23 +162,12 @@ def sft(
         ),
         eval_dataset=as_dataset(valid, range(len(valid)), only_completion=True),
         processing_class=tokenizer,
-        callbacks=[
-            ClockCallback(stage.save_minutes, stop_after_minutes),
-            LossLog(run_dir, tokens_per_step),
-        ],
-        optimizer_cls_and_kwargs=(
-            MuonWithAdamW,
-            {"model": model, "lr": stage.learning_rate, "weight_decay": stage.weight_decay},
-        ),
         loss_dtype=dtype,
+        **shared_parts(stage, model, run_dir, tokens_per_step, stop_after_minutes),
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(run_dir))
     trainer.evaluate()
-    out = work_dir / "sft"
-    cast("torch.nn.Module", model).to(torch.float16)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(str(out))
-    return out
+    return save_half(model, tokenizer, work_dir / "sft")
 
 
 def as_dataset(sequences: Sequences, order: Any, *, only_completion: bool) -> Any:

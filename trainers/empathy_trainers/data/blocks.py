@@ -90,8 +90,8 @@ def write_blocks(
 class BlockDataset(Dataset[dict[str, "torch.Tensor"]]):
     """Blocks of `length` ids over a file written by `write_blocks`; item: `input_ids`, int64, `(length,)`."""
 
-    def __init__(self, path: Path, length: int, limit: int | None = None) -> None:
-        self.ids = np.memmap(path, dtype=np.uint16, mode="r")
+    def __init__(self, path: Path, length: int, limit: int | None = None, skip: int = 0) -> None:
+        self.ids = np.memmap(path, dtype=np.uint16, mode="r")[skip * length :]
         self.length = length
         whole = len(self.ids) // length
         self.blocks = min(whole, limit) if limit is not None else whole
