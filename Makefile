@@ -1,6 +1,7 @@
 # Everything runs in .venv, which the first target that needs it creates. Settings:
 #   PYTHON=python3.12   another interpreter (3.11 or newer) for .venv
 #   TORCH_INDEX=URL     a package index with CPU builds of torch, as pip's --extra-index-url
+#   BASE=trainers/checkpoints/empathy-tiny-zh   let `model` go on from the committed base model
 #   ARGS="..."          more arguments for pytest in `test` and `test-slow`, or for `ask` in `demo`
 
 PYTHON ?= python3
@@ -14,6 +15,8 @@ TEST_EXTRAS := llamacpp,transformers,langchain,train,sqlite,dev
 
 # Tests, benchmarks and training use what lies here; nothing is fetched or reported.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 LANGSMITH_TRACING=false TOKENIZERS_PARALLELISM=false
+# Keeps large buffers mapped between training steps; see docs/experiments.md.
+TUNABLES := glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=100000000000
 PYTEST := $(OFFLINE) $(RUN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -45,8 +48,9 @@ lint: $(VENV)/.setup ## check style, format and the import order of the rooms
 types: $(VENV)/.setup ## check types (mypy strict: four packages and the tests)
 	$(RUN)/mypy
 
-model: $(VENV)/.setup ## train the embedded model again by its recipe (hours to days on a CPU)
-	$(OFFLINE) $(RUN)/python -m empathy_trainers.make_model --recipe trainers/recipes/tiny-cpu.yaml
+model: $(VENV)/.setup ## train the embedded model by its recipe (EMPATHY_DATA: corpora); days on a CPU
+	$(OFFLINE) GLIBC_TUNABLES=$(TUNABLES) $(RUN)/python -m empathy_trainers.make_model \
+	  --recipe trainers/recipes/tiny-cpu.yaml $(if $(BASE),--base $(BASE)) $(ARGS)
 
 bench: $(VENV)/.setup ## measure speed on this machine
 	$(OFFLINE) $(RUN)/python -m bench

@@ -195,7 +195,7 @@ class _FakeModel:
             return default_line(call.request)
         line: Line
         if isinstance(script, Mapping):
-            closing = next((stop for stop in call.request.stop if stop in script), None)
+            closing = next((stop for stop in call.request.stop[:1] if stop in script), None)
             key = call.part if call.part in script else closing
             if key is None:
                 return default_line(call.request)

@@ -15,7 +15,15 @@ from empathy_agent.backends.quotes import Quotes
 from empathy_agent.chain import RailHit, Usage
 from empathy_agent.layer_text import LayerReading, read_layer
 from empathy_agent.safety import screen
-from empathy_agent.segments import ANSWER_OPEN, LAYER_CLOSE, LAYER_OPEN, Segment, control, escape
+from empathy_agent.segments import (
+    ALL_TAGS,
+    ANSWER_OPEN,
+    LAYER_CLOSE,
+    LAYER_OPEN,
+    Segment,
+    control,
+    escape,
+)
 from empathy_agent.transcript import render_chain
 from empathy_agent.vocabulary import Language, LayerName
 from empathy_graph.events import LayerFinished, LayerStarted
@@ -74,12 +82,17 @@ def _content(run: Run, layer: LayerState) -> Segment:
     return Segment(escape(layer["text"], run.backend.special_strings))
 
 
+def closing(tag: str) -> tuple[str, ...]:
+    """Return what ends a part: its closing tag, and any other tag, since no part may hold one."""
+    return (tag, *(other for other in ALL_TAGS if other != tag))
+
+
 def write_part(
     run: Run,
     state: EmpathyState,
     segments: Sequence[Segment],
     *,
-    stop: str,
+    stop: tuple[str, ...],
     budget: int,
     quotes: Quotes | None = None,
 ) -> Steps[Written]:
@@ -135,7 +148,7 @@ def write_layer(
         run,
         state,
         segments,
-        stop=LAYER_CLOSE[name],
+        stop=closing(LAYER_CLOSE[name]),
         budget=getattr(run.settings.budgets, name),
         quotes=_evidence(state) if name in QUOTING else None,
     )

@@ -72,7 +72,7 @@ class Run:
         state: EmpathyState,
         segments: Sequence[Segment],
         *,
-        stop: str,
+        stop: tuple[str, ...],
         max_new_tokens: int,
         attempt: int = 0,
         quotes: Quotes | None = None,
@@ -80,7 +80,7 @@ class Run:
         """Build a request; a second attempt draws with another seed."""
         return Request(
             segments=tuple(segments),
-            stop=(stop,),
+            stop=stop,
             max_new_tokens=max_new_tokens,
             sampling=_reseeded(self.settings.sampling, attempt),
             deadline=state["turn"]["deadline"],

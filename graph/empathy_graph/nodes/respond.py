@@ -15,7 +15,7 @@ from empathy_agent.segments import ANSWER_CLOSE
 from empathy_agent.vocabulary import Act, LayerName, Support
 from empathy_graph.answer import AnswerWriter, effective_risk
 from empathy_graph.faults import is_raised
-from empathy_graph.layers import ATTEMPTS, open_part, write_layer
+from empathy_graph.layers import ATTEMPTS, closing, open_part, write_layer
 from empathy_graph.run import Run
 from empathy_graph.state import EmpathyState, Json, LayerState
 from empathy_graph.steps import Step, Steps
@@ -66,7 +66,7 @@ def write_answer(
         request = run.request(
             state,
             segments,
-            stop=ANSWER_CLOSE,
+            stop=closing(ANSWER_CLOSE),
             max_new_tokens=run.settings.budgets.answer,
             attempt=attempt,
         )

@@ -44,7 +44,7 @@ def single_pass(run: Run, state: EmpathyState) -> Steps[Json]:
     request = run.request(
         state,
         [*prompt_segments(state), control(THINK_OPEN), NEWLINE],
-        stop=ANSWER_CLOSE,
+        stop=(ANSWER_CLOSE,),
         max_new_tokens=sum(budgets.values()),
     )
     try:
