@@ -113,6 +113,7 @@ def measure(recipe: Recipe, work_dir: Path, figures: Path | None) -> dict[str, A
         figures: Folder of the PNGs; None draws none.
     """
     from empathy_trainers.data.coe import Sequences
+    from empathy_trainers.pretrain import PROGRESS
 
     found: dict[str, Any] = {"name": recipe.name}
     titles = {
@@ -124,6 +125,10 @@ def measure(recipe: Recipe, work_dir: Path, figures: Path | None) -> dict[str, A
         if not read_log(work_dir / stage):
             continue
         found[stage] = run_metrics(work_dir / stage)
+        if stage == "stage0" and (work_dir / folder / PROGRESS).is_file():
+            # A run that was killed logged more than its last whole checkpoint, the base, has seen.
+            seen = json.loads((work_dir / folder / PROGRESS).read_text(encoding="utf-8"))
+            found[stage]["tokens"] = seen["tokens"]
         if figures is not None:
             plot_losses(work_dir / stage, titles[stage], figures / f"{stage}.png")
         if (work_dir / folder / "model.safetensors").is_file():
