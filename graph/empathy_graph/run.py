@@ -27,8 +27,6 @@ from empathy_graph.state import EmpathyState
 CANCEL_KEY = "_empathy_cancel"
 """Key in `configurable` of a `threading.Event` that ends the run; set by our own faces."""
 
-Part = str
-
 
 class Floor(Protocol):
     """The risk floor: a pure function of the seeker's messages, oldest first."""
