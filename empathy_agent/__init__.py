@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from empathy_agent.config import Sampling, Settings
     from empathy_agent.errors import (
+        BackendBusy,
         BackendCancelled,
         BackendError,
         BackendTimeout,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BackendBusy",
     "BackendCancelled",
     "BackendError",
     "BackendTimeout",
@@ -66,6 +68,7 @@ __all__ = [
 ]
 
 _EXPORTS: dict[str, str] = {
+    "BackendBusy": "empathy_agent.errors:BackendBusy",
     "BackendCancelled": "empathy_agent.errors:BackendCancelled",
     "BackendError": "empathy_agent.errors:BackendError",
     "BackendTimeout": "empathy_agent.errors:BackendTimeout",

@@ -101,6 +101,8 @@ class Usage(Record):
     """Tokens taken over from a cache instead of being computed again."""
     completion_tokens: int = 0
     """Tokens the model generated."""
+    cost: float = 0.0
+    """What the calls cost in the currency of the backend's price list; 0 where nothing is charged."""
 
     def __add__(self, other: Usage) -> Usage:
         """Sum two usages field by field; the prompt is counted once, as the larger of the two."""
@@ -109,6 +111,7 @@ class Usage(Record):
             evaluated_tokens=self.evaluated_tokens + other.evaluated_tokens,
             reused_tokens=self.reused_tokens + other.reused_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost=self.cost + other.cost,
         )
 
 

@@ -7,6 +7,7 @@
         PluginContractError     a plugin broke its contract
       BackendError              the model failed; `.retryable` says whether trying again makes sense
         BackendUnavailable      it cannot be reached or loaded
+        BackendBusy             too many requests wait for it already
         BackendTimeout          the deadline passed
         BackendCancelled        the caller cancelled
         ContextOverflow         the input cannot fit the model's context
@@ -53,6 +54,12 @@ class BackendError(EmpathyAgentError):
 
 class BackendUnavailable(BackendError):
     """The model cannot be loaded or reached."""
+
+
+class BackendBusy(BackendError):
+    """Too many requests wait for the model already; come back later."""
+
+    retryable = True
 
 
 class BackendTimeout(BackendError):

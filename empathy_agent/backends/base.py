@@ -63,6 +63,12 @@ class Capabilities:
     """The model says of itself that it only demonstrates: nobody at risk is to be answered by it."""
     guided_quotes: bool = False
     """`Request.quotes` is obeyed: a quote can only be words of its source."""
+    continues: bool = True
+    """Any text can be continued; False for chat models, which are asked for each part in words."""
+    min_tokens: bool = True
+    """`Request.min_new_tokens` is obeyed."""
+    batch_invariant: bool = True
+    """The same request gives the same text whatever else runs; False where rounding may differ."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,10 @@ class Request:
     """Hold what stands between these marks to a source, where `Capabilities.guided_quotes`."""
     min_new_tokens: int = 0
     """Before this count, no end token and no stop string that is one control token is sampled."""
+    session: str | None = None
+    """Names the requests that follow each other, such as the layers of one chain; never a person."""
+    keep: bool = False
+    """Another request of this session follows at once: its cache is held for it a short while."""
 
     def __post_init__(self) -> None:
         """Refuse counts that make no sense."""
@@ -183,6 +193,7 @@ class Backend(ABC):
 
         Raises:
             BackendUnavailable: The backend is closed.
+            BackendBusy: Too many requests wait already.
         """
 
     def forget(self) -> None:

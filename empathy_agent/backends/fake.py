@@ -27,7 +27,8 @@ from itertools import chain, cycle
 from empathy_agent.backends.base import Capabilities, Message, Request
 from empathy_agent.backends.chat_template import plain_template, render_segments
 from empathy_agent.backends.fake_script import default_line, part_of, written_so_far
-from empathy_agent.backends.generation import TokenBackend
+from empathy_agent.backends.generation import Part
+from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.errors import BackendError, BackendUnavailable
 from empathy_agent.segments import ALL_TAGS, Segment
 
@@ -59,8 +60,9 @@ class FakeBackend(TokenBackend):
             are spelled out character by character, as in any other model.
         context_size: Tokens (characters) that prompt and completion may have together.
         parallel_sequences: How many prefixes are kept side by side.
-        delay_s: Seconds that each chunk of prompt and each generated character takes.
+        delay_s: Seconds that each batch takes: up to 128 characters of prompts and one of each text.
         can_rollback: Whether the cache can be set back, as a recurrent model's cannot.
+        batching: Whether requests share batches; otherwise they take turns.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class FakeBackend(TokenBackend):
         parallel_sequences: int = 4,
         delay_s: float = 0.0,
         can_rollback: bool = True,
+        batching: bool = True,
     ) -> None:
         self.calls: list[FakeCall] = []
         """Every request that began, in order."""
@@ -87,7 +90,7 @@ class FakeBackend(TokenBackend):
             control_tags=control_tags,
             parallel_sequences=parallel_sequences,
         )
-        super().__init__(model, parallel_sequences)
+        super().__init__(model, parallel_sequences, is_batching=batching)
 
     @property
     def name(self) -> str:
@@ -173,16 +176,16 @@ class _FakeModel:
         )
 
     def evaluate(
-        self, slot: int, tokens: Sequence[int], position: int, is_interrupted: Callable[[], bool]
-    ) -> int:
+        self, parts: Sequence[Part], is_interrupted: Callable[[], bool]
+    ) -> Sequence[int]:
         if self._delay_s:
             time.sleep(self._delay_s)
-        return len(tokens)
+        return [len(part.tokens) for part in parts]
 
     def trim(self, slot: int, length: int) -> bool:
         return self.can_rollback or length == 0
 
-    def copy(self, source: int, target: int, length: int) -> None:
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
         return
 
     def close(self) -> None:
@@ -220,7 +223,7 @@ class _ScriptSampler:
         self._ending = chain(ending, cycle((end,)))
         self._has_ended = False
 
-    def sample(self, is_end_banned: bool) -> int:
+    def sample(self, part: int, is_end_banned: bool) -> int:
         if not self._has_ended:
             for token in self._line:
                 return token

@@ -1,11 +1,12 @@
 """The one thread that owns a model, and the queue in front of it.
 
 A backend gives the worker an `Engine`; `submit` puts a job into the inbox and returns. The loop
-admits waiting jobs in order of arrival as far as the engine has room, then gives every active job
-one step in turn: a chunk of prompt or one token. Between steps it looks at cancel events,
-deadlines and the inbox, so nothing waits longer than one step. The worker knows nothing of its
-backend, which can therefore be collected while the thread is alive. Today a step is one job's; an
-engine that computes several jobs in one batch would take the list of active jobs instead.
+admits waiting jobs in order of arrival as far as the engine has room — requests whose session
+holds a slot first, so that a chain under way never waits behind a new one — then lets the engine
+compute one batch over the active jobs. Between batches it looks at cancel events, deadlines and
+the inbox, so nothing waits longer than one batch. The queue is bounded: beyond it a new request is
+refused at once with `BackendBusy`. The worker knows nothing of its backend, which can therefore be
+collected while the thread is alive.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from empathy_agent.backends.base import Completion, Event, Request, Sink
 from empathy_agent.errors import (
+    BackendBusy,
     BackendCancelled,
     BackendError,
     BackendTimeout,
@@ -29,21 +31,33 @@ from empathy_agent.errors import (
 )
 
 
+MAX_WAITING = 256
+"""Requests that may wait for room before further ones are refused."""
+_HELD_POLL_S = 0.01
+
+
 class Run(Protocol):
     """One admitted request inside an engine."""
-
-    def step(self) -> Sequence[Event]:
-        """Compute a chunk of prompt or one token; a `Completion` ends the run."""
 
     def end(self) -> None:
         """Give the run's resources back; called exactly once, however the run ended."""
 
 
+Outcome = Sequence[Event] | Exception
+"""What a batch brought one job: events, of which a `Completion` ends it, or what went wrong."""
+
+
 class Engine(Protocol):
-    """What the worker drives; every method is called from the worker's thread."""
+    """What the worker drives; all but `is_held` is called from the worker's thread."""
 
     def admit(self, job: Job) -> Run | None:
         """Start a job, or return None while there is no room for it."""
+
+    def step(self, jobs: Sequence[Job]) -> Sequence[tuple[Job, Outcome]]:
+        """Compute one batch for some of the active `jobs`, at least for one."""
+
+    def is_held(self, session: str | None) -> bool:
+        """Return whether resources are held for the requests of `session`."""
 
     def close(self) -> None:
         """Free the model."""
@@ -87,8 +101,9 @@ class Job:
 class Worker:
     """Runs an engine in a daemon thread until `close`."""
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, engine: Engine, name: str, *, max_waiting: int = MAX_WAITING) -> None:
         self._engine = engine
+        self._max_waiting = max_waiting
         self._inbox: SimpleQueue[Job | Callable[[], None] | None] = SimpleQueue()
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -102,6 +117,12 @@ class Worker:
         with self._lock:
             if self._closing.is_set():
                 raise BackendUnavailable("the backend is closed; open a new one")
+            # A chain under way is finished: refusing its next layer would waste the others.
+            is_full = self._inbox.qsize() + len(self._waiting) >= self._max_waiting
+            if is_full and not self._engine.is_held(request.session):
+                raise BackendBusy(
+                    f"{self._max_waiting} requests wait for the model already; come back later"
+                )
             self._inbox.put(Job(request, sink, self._closing))
 
     def call(self, action: Callable[[], None]) -> None:
@@ -124,8 +145,9 @@ class Worker:
                 self._collect()
                 if self._waiting:
                     self._admit()
-                for job in tuple(self._active):
-                    self._advance(job)
+                self._sweep()
+                if self._active:
+                    self._step()
         finally:
             with self._lock:
                 self._closing.set()
@@ -135,49 +157,65 @@ class Worker:
             self._engine.close()
 
     def _collect(self) -> None:
-        """Take in what is new; block only while there is nothing else to do."""
-        is_idle = not (self._waiting or self._active or self._closing.is_set())
-        while is_idle or not self._inbox.empty():
-            item = self._inbox.get()
-            is_idle = False
+        """Take in what is new; block while there is nothing else to do."""
+        while (item := self._next_item()) is not None:
             if isinstance(item, Job):
                 self._waiting.append(item)
-            elif item is not None:
+            else:
                 item()
+
+    def _next_item(self) -> Job | Callable[[], None] | None:
+        """Return an item of the inbox, or None when it is time to go on with the others."""
+        if self._active or self._closing.is_set():
+            timeout: float | None = 0.0
+        else:  # who waits beside nobody waits for a slot that is kept, which nobody tells of
+            timeout = _HELD_POLL_S if self._waiting else None
+        try:
+            return self._inbox.get(timeout=timeout) if timeout != 0 else self._inbox.get_nowait()
+        except Empty:
+            return None
 
     def _admit(self) -> None:
         for job in tuple(self._waiting):
             if (problem := job.problem()) is not None:
                 self._waiting.remove(job)
                 self._finish(job, problem)
-        while self._waiting:
-            job = self._waiting[0]
-            try:
-                job.run = self._engine.admit(job)
-            except Exception as error:
-                self._waiting.popleft()
-                self._finish(job, _classified(error, "starting the request"))
-                continue
-            if job.run is None:
-                return
-            self._active.append(self._waiting.popleft())
+        held = [job for job in self._waiting if self._engine.is_held(job.request.session)]
+        for job in held:
+            self._start(job)
+        while self._waiting and self._start(self._waiting[0]):
+            pass
 
-    def _advance(self, job: Job) -> None:
-        if (problem := job.problem()) is not None:
-            self._finish(job, problem)
-            return
-        assert job.run is not None  # admitted jobs have one
+    def _start(self, job: Job) -> bool:
+        """Admit a waiting job; return whether it waits no longer."""
         try:
-            events = job.run.step()
+            job.run = self._engine.admit(job)
         except Exception as error:
-            self._finish(job, _classified(error, "running the model"))
-            return
-        for event in events:
-            if isinstance(event, Completion):
-                self._finish(job, event)
-            elif not job.send(event):
-                self._finish(job, None)
-                return
+            self._waiting.remove(job)
+            self._finish(job, _classified(error, "starting the request"))
+            return True
+        if job.run is None:
+            return False
+        self._waiting.remove(job)
+        self._active.append(job)
+        return True
+
+    def _sweep(self) -> None:
+        for job in tuple(self._active):
+            if (problem := job.problem()) is not None:
+                self._finish(job, problem)
+
+    def _step(self) -> None:
+        for job, outcome in self._engine.step(tuple(self._active)):
+            if isinstance(outcome, Exception):
+                self._finish(job, _classified(outcome, "running the model"))
+                continue
+            for event in outcome:
+                if isinstance(event, Completion):
+                    self._finish(job, event)
+                elif not job.send(event):
+                    self._finish(job, None)
+                    break
 
     def _finish(self, job: Job, item: Event | BaseException | None) -> None:
         """Give the run back, then send the last item: a follow-up finds its cache idle."""

@@ -76,6 +76,8 @@ class ContinuationKit(Kit):
     def test_the_same_seed_gives_the_same_text_beside_other_requests(
         self, backend: Backend
     ) -> None:
+        if not backend.capabilities.batch_invariant:
+            pytest.skip("requests share batches here, which may round differently")
         sampling = GREEDY.model_copy(update={"temperature": 1.0, "top_k": 20, "seed": 7})
         request = replace(self.exactly(self.prompt(backend), 20), sampling=sampling)
         alone = backend.complete(request)

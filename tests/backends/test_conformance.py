@@ -44,6 +44,15 @@ class TestLlamaCppWithControlTags(BackendConformance):
             yield backend
 
 
+class TestLlamaCppWithoutBatching(BackendConformance):
+    @pytest.fixture
+    def backend(self, tagged_gguf: Path) -> Iterator[Backend]:
+        from empathy_agent.backends.llama_cpp import LlamaCppBackend
+
+        with LlamaCppBackend(tagged_gguf, n_threads=1, batching=False) as backend:
+            yield backend
+
+
 class TestLlamaCppWithoutTagsOrTemplate(BackendConformance):
     @pytest.fixture
     def backend(self, plain_gguf: Path) -> Iterator[Backend]:

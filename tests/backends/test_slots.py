@@ -17,8 +17,8 @@ class _Memory:
         self.log.append(("trim", slot, length))
         return self.can_trim or length == 0
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        self.log.append(("copy", source, target, length))
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        self.log.append(("copy", source, target, start, end))
 
 
 def _pool(count: int = 2, capacity: int = 1000, *, can_trim: bool = True) -> SlotPool:
@@ -30,7 +30,7 @@ def _run(pool: SlotPool, ids: list[int], new: list[int] | None = None) -> tuple[
     slot = pool.lease(ids, len(ids) + len(new or []))
     assert slot is not None
     reused = len(slot.tokens)
-    slot.tokens[:] = [*ids, *(new or [])]
+    pool.store(slot, [*ids, *(new or [])][reused:])
     pool.release(slot)
     return slot, reused
 
@@ -72,7 +72,7 @@ def test_a_prefix_is_copied_from_a_busy_slot() -> None:
     pool = _pool()
     busy = pool.lease([1, 2, 3, 4], 4)
     assert busy is not None
-    busy.tokens[:] = [1, 2, 3]
+    pool.store(busy, [1, 2, 3])
     twin = pool.lease([1, 2, 3, 4], 4)
     assert twin is not None
     assert (twin is busy, twin.tokens) == (False, [1, 2, 3])
@@ -125,6 +125,6 @@ def test_clear_spares_busy_slots() -> None:
     idle, _ = _run(pool, [1, 2])
     busy = pool.lease([5, 6], 2)
     assert busy is not None
-    busy.tokens[:] = [5]
+    pool.store(busy, [5])
     pool.clear()
     assert (idle.tokens, busy.tokens) == ([], [5])

@@ -12,9 +12,10 @@ from typing import Literal
 
 from empathy_agent.backends.base import Capabilities, Message
 from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
-from empathy_agent.backends.generation import TokenBackend
 from empathy_agent.backends.llama_cpp.library import load_library
 from empathy_agent.backends.llama_cpp.model import LlamaModel
+from empathy_agent.backends.token_backend import TokenBackend
+from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import BackendUnavailable, ConfigError
 from empathy_agent.segments import Segment
 
@@ -31,7 +32,10 @@ class LlamaCppBackend(TokenBackend):
         n_ctx: Tokens that prompt and completion may have together; None takes what the model was
             trained for, at most 8192.
         n_threads: Threads of a computation; None takes the physical cores of this process.
-        parallel_sequences: How many conversations keep their cached prefix side by side.
+        parallel_sequences: How many requests run at once, and keep their cached prefix.
+        batching: Whether requests share batches, which is several times faster; otherwise they
+            take turns, and no text depends on who else is served (see the README).
+        max_waiting: Requests that may wait before further ones are refused with `BackendBusy`.
         n_gpu_layers: Layers to put on a GPU; None leaves it to llama.cpp.
         chat_template: `"model"` for the file's own, `"plain"` for the documented plain one.
         name: What replies call the model; None takes the name in the file.
@@ -47,7 +51,9 @@ class LlamaCppBackend(TokenBackend):
         *,
         n_ctx: int | None = None,
         n_threads: int | None = None,
-        parallel_sequences: int = 4,
+        parallel_sequences: int = 8,
+        batching: bool = True,
+        max_waiting: int = MAX_WAITING,
         n_gpu_layers: int | None = None,
         chat_template: Literal["model", "plain"] = "model",
         name: str | None = None,
@@ -57,6 +63,7 @@ class LlamaCppBackend(TokenBackend):
         _check_range("n_ctx", n_ctx, 256, 2**24)
         _check_range("n_threads", n_threads, 1, 512)
         _check_range("parallel_sequences", parallel_sequences, 1, 64)
+        _check_range("max_waiting", max_waiting, 1, 2**20)
         model = LlamaModel(
             file,
             context_size=n_ctx,
@@ -64,7 +71,9 @@ class LlamaCppBackend(TokenBackend):
             threads=n_threads or physical_cores(),
             n_gpu_layers=n_gpu_layers,
         )
-        super().__init__(model, parallel_sequences)
+        super().__init__(
+            model, parallel_sequences, is_batching=batching, max_waiting=max_waiting
+        )
         vocabulary = model.vocabulary
         source = model.chat_template if chat_template == "model" else None
         self._name = name or vocabulary.metadata("general.name") or file.stem
@@ -87,6 +96,7 @@ class LlamaCppBackend(TokenBackend):
             languages=tuple(languages.split(",")) if languages else None,
             demonstration=vocabulary.metadata(DEMONSTRATION_KEY) == "true",
             guided_quotes=True,
+            batch_invariant=not batching,
         )
 
     @property

@@ -1,9 +1,10 @@
 """A GGUF model with its context and memory: the `TokenModel` behind `LlamaCppBackend`.
 
 Everything but tokenising is called from the worker's thread alone. Several sequences share one
-unified memory, so a prefix is copied between them for nothing. One `llama_decode` computes one
-request's chunk or token: llama.cpp's kernels round differently for other batch shapes, and a text
-should not depend on who else is served.
+unified memory, so a prefix is shared between them for nothing. One `llama_decode` computes one
+batch of all requests. llama.cpp's kernels round differently for other batch shapes, so where two
+tokens are almost equally likely a text may depend on who else is served; `batching=False` of the
+backend computes each request by itself.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from empathy_agent.backends.base import Request
-from empathy_agent.backends.generation import CHUNK_TOKENS
+from empathy_agent.backends.generation import CHUNK_TOKENS, Part
 from empathy_agent.backends.llama_cpp.library import load_library, take_errors
 from empathy_agent.backends.llama_cpp.loading import load_model
-from empathy_agent.backends.llama_cpp.sampler import Logits, LogitSampler
 from empathy_agent.backends.llama_cpp.vocabulary import Vocabulary
 from empathy_agent.backends.quotes import QuoteGuide
+from empathy_agent.backends.sampler import Logits, LogitSampler
 from empathy_agent.errors import BackendError, BackendUnavailable
 
 _MAX_DEFAULT_CONTEXT = 8192  # tokens
@@ -75,8 +76,8 @@ class LlamaModel:
         for index in range(CHUNK_TOKENS):
             self._batch.n_seq_id[index] = 1
             self._wants_logits[index] = False
-        self._row: Logits = np.empty(0, dtype=np.float32)
-        self._row_address = 0
+        self._last_of_part: list[int] = []
+        self._rows: dict[int, Logits] = {}
         self._is_interrupted: Callable[[], bool] = lambda: False
         # Kept: llama.cpp holds only the pointers.
         self._abort = library.ggml_abort_callback(lambda _data: self._is_interrupted())
@@ -141,34 +142,42 @@ class LlamaModel:
         return LogitSampler(request.sampling, self._logits, ending, guide, self.vocabulary.piece)
 
     def evaluate(
-        self, slot: int, tokens: Sequence[int], position: int, is_interrupted: Callable[[], bool]
-    ) -> int:
-        """Compute `tokens` of one sequence, with logits for the last of them."""
-        batch, last = self._batch, len(tokens) - 1
-        batch.n_tokens = last + 1
-        for index, token in enumerate(tokens):
-            self._tokens[index] = token
-            self._positions[index] = position + index
-            self._sequences[index][0] = slot
-        self._wants_logits[last] = True
-        self._allow_abort(is_interrupted if len(tokens) >= _ABORTABLE_TOKENS else None)
+        self, parts: Sequence[Part], is_interrupted: Callable[[], bool]
+    ) -> Sequence[int]:
+        """Compute all parts in one decode, with logits for the last token of the sampled ones."""
+        batch, count = self._batch, 0
+        self._last_of_part.clear()
+        for part in parts:
+            for offset, token in enumerate(part.tokens):
+                index = count + offset
+                self._tokens[index] = token
+                self._positions[index] = part.position + offset
+                self._sequences[index][0] = part.slot
+            count += len(part.tokens)
+            self._wants_logits[count - 1] = part.is_sampled
+            self._last_of_part.append(count - 1)
+        batch.n_tokens = count
+        self._allow_abort(is_interrupted if count >= _ABORTABLE_TOKENS else None)
         code = self._library.llama_decode(self._context, batch)
-        self._wants_logits[last] = False
+        for index in self._last_of_part:
+            self._wants_logits[index] = False
         if code == 0:
-            return len(tokens)
-        if code == _ABORTED:
-            reached: int = self._library.llama_memory_seq_pos_max(self._memory, slot)
-            return max(reached + 1 - position, 0)
+            return [len(part.tokens) for part in parts]
+        if code == _ABORTED:  # the batch is one micro-batch, of which llama.cpp keeps nothing
+            reached = self._library.llama_memory_seq_pos_max
+            return [
+                max(int(reached(self._memory, part.slot)) + 1 - part.position, 0) for part in parts
+            ]
         take_errors()
-        raise BackendError(f"llama.cpp failed to compute {len(tokens)} tokens (code {code})")
+        raise BackendError(f"llama.cpp failed to compute {count} tokens (code {code})")
 
     def trim(self, slot: int, length: int) -> bool:
         """Keep the first `length` tokens of a sequence."""
         return bool(self._library.llama_memory_seq_rm(self._memory, slot, length, -1))
 
-    def copy(self, source: int, target: int, length: int) -> None:
-        """Share a prefix of one sequence with another."""
-        self._library.llama_memory_seq_cp(self._memory, source, target, 0, length)
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Share a stretch of one sequence with another."""
+        self._library.llama_memory_seq_cp(self._memory, source, target, start, end)
 
     def close(self) -> None:
         """Free the context and the model."""
@@ -185,10 +194,13 @@ class LlamaModel:
             callback = self._abort if self._can_abort else self._never
             self._library.llama_set_abort_callback(self._context, callback, None)
 
-    def _logits(self) -> Logits:
-        pointer = self._library.llama_get_logits_ith(self._context, -1)
+    def _logits(self, part: int) -> Logits:
+        pointer = self._library.llama_get_logits_ith(self._context, self._last_of_part[part])
         address = ctypes.addressof(pointer.contents)
-        if address != self._row_address:  # llama.cpp's buffer rarely moves
-            row = (ctypes.c_float * self.vocabulary.size).from_address(address)
-            self._row, self._row_address = np.frombuffer(memoryview(row), np.float32), address
-        return self._row
+        row = self._rows.get(address)
+        if row is None:  # llama.cpp's buffer rarely moves
+            if len(self._rows) >= CHUNK_TOKENS:
+                self._rows.clear()
+            data = (ctypes.c_float * self.vocabulary.size).from_address(address)
+            row = self._rows[address] = np.frombuffer(memoryview(data), np.float32)
+        return row

@@ -26,7 +26,8 @@ class LogitSampler:
 
     Args:
         sampling: The settings.
-        logits: Returns the logits of the last evaluation, shape `(vocabulary,)`; changed in place.
+        logits: Returns the logits of a part of the last evaluation, shape `(vocabulary,)`; changed
+            in place.
         ending: The tokens that may be banned: end tokens and stop tokens.
         guide: Holds quotes to their source.
         piece: Returns the bytes of a token, for the guide.
@@ -35,7 +36,7 @@ class LogitSampler:
     def __init__(
         self,
         sampling: Sampling,
-        logits: Callable[[], Logits],
+        logits: Callable[[int], Logits],
         ending: Collection[int],
         guide: QuoteGuide | None = None,
         piece: Callable[[int], bytes] | None = None,
@@ -47,9 +48,9 @@ class LogitSampler:
         self._seen: dict[int, None] = {}
         self._guide, self._piece = guide, piece
 
-    def sample(self, is_end_banned: bool) -> int:
-        """Choose the next token from the last evaluation."""
-        logits = self._logits()
+    def sample(self, part: int, is_end_banned: bool) -> int:
+        """Choose the next token from the logits of that part of the last evaluation."""
+        logits = self._logits(part)
         if is_end_banned:
             logits[self._ending] = -np.inf
         is_quoting = self._guide is not None and self._hold(logits, self._guide)
