@@ -14,7 +14,7 @@ import asyncio
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from types import TracebackType
@@ -25,8 +25,11 @@ from empathy_agent.chain import Usage
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment
+from empathy_agent.vocabulary import Language, LayerName
 
 Role = Literal["system", "user", "assistant"]
+PartName = LayerName | Literal["answer", "single_pass"]
+"""A part of the transcript that a node asks for; `"single_pass"` is all of them."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,17 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Guide:
+    """What a model that is asked in words is told; backends that continue a text ignore it."""
+
+    part: PartName
+    """What is asked for now."""
+    lang: Language
+    instructions: Mapping[PartName, str]
+    """How each part is written, in that language; `"single_pass"` is not among them."""
+
+
+@dataclass(frozen=True)
 class Request:
     """One continuation to compute."""
 
@@ -88,6 +102,8 @@ class Request:
     """Hold what stands between these marks to a source, where `Capabilities.guided_quotes`."""
     min_new_tokens: int = 0
     """Before this count, no end token and no stop string that is one control token is sampled."""
+    guide: Guide | None = None
+    """What to tell a model whose `Capabilities.continues` is False."""
     session: str | None = None
     """Names the requests that follow each other, such as the layers of one chain; never a person."""
     keep: bool = False

@@ -175,9 +175,7 @@ class _FakeModel:
             self._id_of[END],
         )
 
-    def evaluate(
-        self, parts: Sequence[Part], is_interrupted: Callable[[], bool]
-    ) -> Sequence[int]:
+    def evaluate(self, parts: Sequence[Part], is_interrupted: Callable[[], bool]) -> Sequence[int]:
         if self._delay_s:
             time.sleep(self._delay_s)
         return [len(part.tokens) for part in parts]

@@ -71,9 +71,7 @@ class TokenModel(Memory, Protocol):
     def sampler(self, request: Request, stop_tokens: frozenset[int]) -> Sampler:
         """Return the sampler of a request."""
 
-    def evaluate(
-        self, parts: Sequence[Part], is_interrupted: Callable[[], bool]
-    ) -> Sequence[int]:
+    def evaluate(self, parts: Sequence[Part], is_interrupted: Callable[[], bool]) -> Sequence[int]:
         """Compute all parts, of different slots, at once.
 
         Returns:

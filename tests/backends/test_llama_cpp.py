@@ -13,6 +13,7 @@ import pytest
 
 from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.fit import fit
+from empathy_agent.backends.generation import Part
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
 from empathy_agent.backends.llama_cpp import library as library_module
 from empathy_agent.backends.llama_cpp.backend import is_available, physical_cores
@@ -232,8 +233,9 @@ def test_an_aborted_chunk_leaves_a_cache_that_can_go_on(tagged_gguf: Path) -> No
         ids = backend.pin((Segment("我很难过，" * 40),))[0].ids
         assert ids is not None
         chunk, model = list(ids[:128]), _model(backend)
-        assert model.evaluate(0, chunk, 0, lambda: True) == 0
-        assert model.evaluate(0, chunk, 0, lambda: False) == 128
+        part = Part(slot=0, tokens=chunk, position=0, is_sampled=False)
+        assert model.evaluate([part], lambda: True) == [0]
+        assert model.evaluate([part], lambda: False) == [128]
         # The pool knows nothing of this chunk: a lease must clear what it did not write.
         model.trim(0, 0)
         request = Request((Segment("我很难过，" * 40),), (), 6, GREEDY)

@@ -41,7 +41,9 @@ def test_a_seed_reproduces_and_another_differs() -> None:
 def test_without_a_seed_each_request_draws_anew() -> None:
     sampling = Sampling.model_validate({**_OFF, "temperature": 2.0})
     first, second = (LogitSampler(sampling, lambda _: _LOGITS.copy(), ()) for _ in range(2))
-    assert [first.sample(0, False) for _ in range(60)] != [second.sample(0, False) for _ in range(60)]
+    assert [first.sample(0, False) for _ in range(60)] != [
+        second.sample(0, False) for _ in range(60)
+    ]
 
 
 def test_draws_follow_the_softmax() -> None:

@@ -98,7 +98,13 @@ def test_active_requests_take_turns_and_others_wait_in_order() -> None:
     gate.set()
     assert [_last(queue) for queue in queues] == [_DONE] * 3
     worker.close()
-    assert "".join(engine.order) in {"aababbcbcc", "ababbccc", "abababccc", "aababbccc", "aabbabccc"}
+    assert "".join(engine.order) in {
+        "aababbcbcc",
+        "ababbccc",
+        "abababccc",
+        "aababbccc",
+        "aabbabccc",
+    }
     assert engine.order.index("c") >= 5
     assert engine.is_closed
 

@@ -71,9 +71,7 @@ class LlamaCppBackend(TokenBackend):
             threads=n_threads or physical_cores(),
             n_gpu_layers=n_gpu_layers,
         )
-        super().__init__(
-            model, parallel_sequences, is_batching=batching, max_waiting=max_waiting
-        )
+        super().__init__(model, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
         vocabulary = model.vocabulary
         source = model.chat_template if chat_template == "model" else None
         self._name = name or vocabulary.metadata("general.name") or file.stem

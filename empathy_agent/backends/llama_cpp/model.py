@@ -141,9 +141,7 @@ class LlamaModel:
             guide = QuoteGuide(request.quotes, self.vocabulary.piece_index())
         return LogitSampler(request.sampling, self._logits, ending, guide, self.vocabulary.piece)
 
-    def evaluate(
-        self, parts: Sequence[Part], is_interrupted: Callable[[], bool]
-    ) -> Sequence[int]:
+    def evaluate(self, parts: Sequence[Part], is_interrupted: Callable[[], bool]) -> Sequence[int]:
         """Compute all parts in one decode, with logits for the last token of the sampled ones."""
         batch, count = self._batch, 0
         self._last_of_part.clear()
