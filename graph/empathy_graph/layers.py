@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from empathy_agent.backends.base import Completion
+from empathy_agent.backends.base import Completion, PartName
 from empathy_agent.backends.quotes import Quotes
 from empathy_agent.chain import RailHit, Usage
 from empathy_agent.layer_text import LayerReading, read_layer
@@ -90,6 +90,7 @@ def closing(tag: str) -> tuple[str, ...]:
 def write_part(
     run: Run,
     state: EmpathyState,
+    part: PartName,
     segments: Sequence[Segment],
     *,
     stop: tuple[str, ...],
@@ -102,7 +103,13 @@ def write_part(
     for attempt in range(ATTEMPTS):
         completion = yield Step(
             run.request(
-                state, segments, stop=stop, max_new_tokens=budget, attempt=attempt, quotes=quotes
+                state,
+                part,
+                segments,
+                stop=stop,
+                max_new_tokens=budget,
+                attempt=attempt,
+                quotes=quotes,
             )
         )
         usage = usage + completion.usage
@@ -147,6 +154,7 @@ def write_layer(
     written = yield from write_part(
         run,
         state,
+        name,
         segments,
         stop=closing(LAYER_CLOSE[name]),
         budget=getattr(run.settings.budgets, name),

@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.runtime import get_runtime
 
-from empathy_agent.backends.base import Backend, Request
+from empathy_agent.backends.base import Backend, Guide, PartName, Request
 from empathy_agent.backends.quotes import Quotes
 from empathy_agent.config import Sampling, Settings, merge_settings
 from empathy_agent.safety import RiskFinding, assess_history
@@ -26,6 +26,8 @@ from empathy_graph.state import EmpathyState
 
 CANCEL_KEY = "_empathy_cancel"
 """Key in `configurable` of a `threading.Event` that ends the run; set by our own faces."""
+LAST_PARTS: frozenset[PartName] = frozenset({"answer", "single_pass"})
+"""Parts after which a turn asks the model for nothing more."""
 
 
 class Floor(Protocol):
@@ -68,6 +70,7 @@ class Run:
     def request(
         self,
         state: EmpathyState,
+        part: PartName,
         segments: Sequence[Segment],
         *,
         stop: tuple[str, ...],
@@ -75,15 +78,19 @@ class Run:
         attempt: int = 0,
         quotes: Quotes | None = None,
     ) -> Request:
-        """Build a request; a second attempt draws with another seed."""
+        """Build a request for `part`; a second attempt draws with another seed."""
+        turn = state["turn"]
         return Request(
             segments=tuple(segments),
             stop=stop,
             max_new_tokens=max_new_tokens,
             sampling=_reseeded(self.settings.sampling, attempt),
-            deadline=state["turn"]["deadline"],
+            deadline=turn["deadline"],
             cancel=self.cancel,
             quotes=quotes,
+            guide=Guide(part, turn["lang"], self.engine.prompts.instructions(turn["lang"])),
+            session=turn["session"],
+            keep=part not in LAST_PARTS,
         )
 
 

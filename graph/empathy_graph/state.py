@@ -32,6 +32,8 @@ class TurnState(TypedDict):
     """The rendered prompt as `Segment.to_json`, up to the opening of the assistant's turn."""
     warnings: list[str]
     """What was cut to make it fit."""
+    session: str
+    """Names the conversation to the backend: random, or made from LangGraph's thread id."""
     deadline: float | None
     """`time.monotonic()` seconds of this process at which the request ends."""
     supported: bool

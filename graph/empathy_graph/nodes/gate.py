@@ -6,6 +6,8 @@ messages before anything else happens.
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 import time
 from collections.abc import Sequence
 
@@ -74,6 +76,7 @@ def _turn(
         post=post,
         segments=[],
         warnings=[],
+        session=_session(run),
         deadline=None if settings.deadline_s is None else time.monotonic() + settings.deadline_s,
         supported=supported,
         fault=None,
@@ -94,6 +97,17 @@ def _turn(
     return turn
 
 
+_SALT = secrets.token_bytes(16)
+
+
+def _session(run: Run) -> str:
+    """Name the conversation; a thread id, which may name a person, is hashed with a salt."""
+    thread = (run.config.get("configurable") or {}).get("thread_id")
+    if thread is None:
+        return secrets.token_hex(8)
+    return hashlib.blake2b(str(thread).encode(), digest_size=8, salt=_SALT).hexdigest()
+
+
 def _reserve(budgets: Budgets) -> int:
     tokens: list[int] = list(budgets.model_dump().values())
     return sum(tokens) + TAG_TOKENS
@@ -102,8 +116,10 @@ def _reserve(budgets: Budgets) -> int:
 def conversation(run: Run, messages: Sequence[AnyMessage], lang: Language) -> list[Message]:
     """Return the messages the model sees: our system prompt where it needs one, the host's, the turns."""
     seen: list[Message] = []
-    if not run.backend.capabilities.control_tags:
-        seen.append(Message("system", run.engine.prompts.system(lang), trusted=True))
+    prompts, capabilities = run.engine.prompts, run.backend.capabilities
+    if not capabilities.control_tags:
+        ours = prompts.system(lang) if capabilities.continues else prompts.chat(lang)
+        seen.append(Message("system", ours, trusted=True))
     for message in messages:
         text = str(message.text)
         if isinstance(message, HumanMessage):

@@ -65,6 +65,7 @@ def write_answer(
     for attempt in range(ATTEMPTS):
         request = run.request(
             state,
+            "answer",
             segments,
             stop=closing(ANSWER_CLOSE),
             max_new_tokens=run.settings.budgets.answer,

@@ -43,6 +43,7 @@ def single_pass(run: Run, state: EmpathyState) -> Steps[Json]:
     budgets = run.settings.budgets.model_dump()
     request = run.request(
         state,
+        "single_pass",
         [*prompt_segments(state), control(THINK_OPEN), NEWLINE],
         stop=(ANSWER_CLOSE,),
         max_new_tokens=sum(budgets.values()),

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from empathy_agent.backends.base import PartName
 from empathy_agent.errors import ConfigError
 from empathy_agent.vocabulary import ACTS, EMOTIONS, LAYERS, SUPPORTS, Label, Language
 
@@ -26,6 +27,15 @@ class Prompts:
     """The sections of each language's file."""
 
     sections: Mapping[Language, Mapping[str, str]]
+
+    def chat(self, lang: Language) -> str:
+        """Return the system prompt for a model that is asked for each part in words."""
+        return self.sections[lang]["chat"]
+
+    def instructions(self, lang: Language) -> Mapping[PartName, str]:
+        """Return how each part is written."""
+        parts: tuple[PartName, ...] = (*LAYERS, "answer")
+        return {part: self.sections[lang][part] for part in parts}
 
     def system(self, lang: Language) -> str:
         """Return the system prompt, with instructions and vocabularies filled in."""
