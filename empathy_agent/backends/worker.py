@@ -30,7 +30,6 @@ from empathy_agent.errors import (
     boundary,
 )
 
-
 MAX_WAITING = 256
 """Requests that may wait for room before further ones are refused."""
 _HELD_POLL_S = 0.01

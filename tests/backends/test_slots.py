@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empathy_agent.backends.slots import Slot, SlotPool, common_prefix
+from empathy_agent.backends.slots import KEEP_S, Slot, SlotPool, common_prefix
 
 
 class _Memory:
@@ -128,3 +128,65 @@ def test_clear_spares_busy_slots() -> None:
     pool.store(busy, [5])
     pool.clear()
     assert (idle.tokens, busy.tokens) == ([], [5])
+
+
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_kept_slot_waits_for_its_session_a_while_and_no_longer() -> None:
+    clock = _Clock()
+    pool = SlotPool(1, 100, _Memory(), clock=clock)
+    slot = pool.lease([1, 2], 4, "a")
+    assert slot is not None
+    pool.store(slot, [1, 2])
+    pool.release(slot, keep=True)
+    assert pool.is_held("a")
+    assert not pool.is_held("b")
+    assert not pool.is_held(None)
+    assert pool.lease([9], 1, "b") is None
+    assert pool.lease([9], 1) is None
+    clock.now = KEEP_S
+    assert not pool.is_held("a")
+    assert pool.lease([9], 1, "b") is slot
+
+
+def test_a_kept_cache_counts_as_room_that_is_taken_while_others_run() -> None:
+    pool = _pool(3, capacity=10)
+    kept = pool.lease([1] * 6, 6, "a")
+    running = pool.lease([2], 2)
+    assert kept is not None
+    assert running is not None
+    pool.store(kept, [1] * 6)
+    pool.release(kept, keep=True)
+    assert pool.lease([3] * 3, 4) is None
+    pool.release(running)
+    assert pool.lease([3] * 3, 8) is not None, "alone, a request may have all the room"
+    assert kept.tokens == []
+
+
+def test_a_shared_beginning_takes_its_room_once() -> None:
+    pool = _pool(4, capacity=30)
+    beginning = list(range(20))
+    first = pool.lease([*beginning, 100], 22)
+    assert first is not None
+    pool.store(first, [*beginning, 100])
+    for post in (101, 102, 103):
+        slot = pool.lease([*beginning, post], 22)
+        assert slot is not None
+        assert slot.tokens == beginning
+    assert len({cell for one in pool._slots for cell in one.cells}) == 21
+
+
+def test_clear_empties_kept_slots_too() -> None:
+    pool = _pool()
+    slot = pool.lease([1, 2], 2, "a")
+    assert slot is not None
+    pool.store(slot, [1, 2])
+    pool.release(slot, keep=True)
+    pool.clear()
+    assert slot.tokens == []
+    assert not pool.is_held("a")

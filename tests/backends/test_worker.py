@@ -14,6 +14,7 @@ from empathy_agent.backends.base import Completion, Delta, Request
 from empathy_agent.backends.worker import Job, Outcome, Worker
 from empathy_agent.chain import Usage
 from empathy_agent.errors import (
+    BackendBusy,
     BackendCancelled,
     BackendError,
     BackendTimeout,
@@ -200,3 +201,31 @@ def test_close_from_the_workers_own_thread_does_not_hang() -> None:
     while not engine.is_closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert engine.is_closed
+
+
+def test_a_full_queue_refuses_new_requests_but_no_chain_under_way() -> None:
+    gate = threading.Event()
+    engine = _Engine(room=1, length=1, before_step=lambda: gate.wait(10))
+    worker = Worker(engine, "test", max_waiting=2)
+    running = _submit(worker, _request("a"))
+    while not engine.runs:
+        time.sleep(0.001)
+    waiting = [_submit(worker, _request(name)) for name in "bc"]
+    with pytest.raises(BackendBusy) as caught:
+        worker.submit(_request("d"), lambda item: None)
+    assert caught.value.retryable
+    held = _submit(worker, _request("h", session="held"))
+    gate.set()
+    assert [_last(queue) for queue in (running, *waiting, held)] == [_DONE] * 4
+    worker.close()
+    assert engine.order == ["a", "h", "b", "c"], "who continues a chain goes first"
+
+
+def test_a_request_that_waits_for_a_kept_slot_gets_it_when_it_is_free() -> None:
+    engine = _Engine(room=0, length=1)
+    worker = Worker(engine, "test")
+    queue = _submit(worker, _request("a"))
+    time.sleep(0.05)
+    engine.room = 1  # nobody tells the worker: it looks by itself
+    assert _last(queue) is _DONE
+    worker.close()
