@@ -19,6 +19,8 @@ from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError
 
 Logits = NDArray[np.float32]
+_NEAR = 12.0
+"""How far below the likeliest token's logit the `top_k` are looked for first."""
 
 
 class LogitSampler:
@@ -82,11 +84,20 @@ class LogitSampler:
             logits[allowed] = kept
         return True
 
+    def _likeliest(self, logits: Logits) -> NDArray[np.intp]:
+        """Return the `top_k` likeliest tokens, in no order."""
+        count = self._sampling.top_k
+        if not 0 < count < len(logits):
+            return np.arange(len(logits))
+        # Ordering a whole vocabulary costs as much as a small model's decode: most of it is far off.
+        near = np.flatnonzero(logits >= logits.max() - _NEAR)
+        if len(near) < count:
+            near = np.arange(len(logits))
+        return near[np.argpartition(logits[near], -count)[-count:]]
+
     def _draw(self, logits: Logits) -> int:
         settings = self._sampling
-        candidates = np.arange(len(logits))
-        if 0 < settings.top_k < len(logits):
-            candidates = np.argpartition(logits, -settings.top_k)[-settings.top_k :]
+        candidates = self._likeliest(logits)
         scaled = logits[candidates].astype(np.float64) / settings.temperature
         order = np.lexsort((candidates, -scaled))  # likeliest first, ties by id
         candidates, scaled = candidates[order], scaled[order]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BackendConformance"]
 
-_PARTS = ("backend", "continuation", "control", "hostile", "kit")
+_PARTS = ("backend", "continuation", "control", "hostile", "kit", "sharing")
 
 
 def __getattr__(name: str) -> object:

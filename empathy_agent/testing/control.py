@@ -7,71 +7,76 @@ import asyncio
 import gc
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from queue import SimpleQueue
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Event, Message
+from empathy_agent.backends.base import Backend, Completion, Delta, Event, Message
 from empathy_agent.errors import BackendCancelled, BackendTimeout, BackendUnavailable
-from empathy_agent.testing.kit import CHUNK_TOKENS, Kit
+from empathy_agent.testing.kit import CHUNK_TOKENS, END_BOUND_S, OTHER_POST, Kit
 
 
 class ControlKit(Kit):
     """Checks that a request ends when it should, and quickly."""
 
-    def overrun(self, backend: Backend, before: int) -> int:
-        """Return what was computed since `before`, less what the call that waits for it costs."""
-        probe = backend.complete(self.exactly(self.prompt(backend), 1))
-        return self.computed(backend) - before - probe.usage.evaluated_tokens
+    def check_it_stopped(self, backend: Backend, before: int | None) -> None:
+        """Check that the backend serves again, and computed next to nothing since `before`."""
+        probe = self.completion(self.begin(backend, self.exactly(self.prompt(backend), 1)))
+        if before is not None:
+            assert self.computed(backend) - before - probe.usage.evaluated_tokens <= 2
 
-    def long_count(self, backend: Backend) -> int:
-        """Return a number of tokens that takes a while and fits the context."""
-        return min(400, backend.context_size - backend.count_tokens(self.prompt(backend)) - 8)
+    @contextmanager
+    def full(self, backend: Backend) -> Iterator[None]:
+        """Fill all sequences with long requests."""
+        cancel = threading.Event()
+        request = replace(self.long(backend, OTHER_POST), cancel=cancel)
+        running = [self.begin(backend, request) for _ in range(self.many(backend))]
+        try:
+            yield
+        finally:
+            cancel.set()
+        for events in running:
+            self.end(events)
 
-    def test_closing_a_stream_ends_generation_within_one_token(self, backend: Backend) -> None:
-        request = self.exactly(self.prompt(backend), self.long_count(backend))
-        stream = backend.stream(request)
+    def test_closing_a_stream_ends_it_within_one_token(self, backend: Backend) -> None:
+        stream = backend.stream(self.long(backend))
         next(stream)
         stream.close()
-        assert self.overrun(backend, self.computed(backend)) <= 2
+        self.check_it_stopped(backend, backend.evaluated_tokens)
 
     def test_an_abandoned_stream_ends_too(self, backend: Backend) -> None:
-        request = self.exactly(self.prompt(backend), self.long_count(backend))
-        stream = backend.stream(request)
+        stream = backend.stream(self.long(backend))
         next(stream)
         del stream
         gc.collect()
-        assert self.overrun(backend, self.computed(backend)) <= 2
+        self.check_it_stopped(backend, backend.evaluated_tokens)
 
-    def test_cancelling_a_task_ends_generation_within_one_token(self, backend: Backend) -> None:
-        request = self.exactly(self.prompt(backend), self.long_count(backend))
-
-        async def cancel() -> int:
+    def test_cancelling_a_task_ends_its_stream_within_one_token(self, backend: Backend) -> None:
+        async def cancel() -> int | None:
             started = asyncio.Event()
 
             async def consume() -> None:
-                async for _ in backend.astream(request):
+                async for _ in backend.astream(self.long(backend)):
                     started.set()
 
             task = asyncio.create_task(consume())
             await started.wait()
             task.cancel()
             with suppress(asyncio.CancelledError):
-                await task
-            return self.computed(backend)
+                await asyncio.wait_for(task, END_BOUND_S)
+            return backend.evaluated_tokens
 
-        assert self.overrun(backend, asyncio.run(cancel())) <= 2
+        self.check_it_stopped(backend, asyncio.run(cancel()))
 
-    def test_a_cancel_event_raises(self, backend: Backend) -> None:
+    def test_a_cancel_event_ends_a_request_at_once(self, backend: Backend) -> None:
         cancel = threading.Event()
-        request = self.exactly(self.prompt(backend), self.long_count(backend))
-        stream = backend.stream(replace(request, cancel=cancel))
-        next(stream)
+        events = self.begin(backend, replace(self.long(backend), cancel=cancel))
+        assert isinstance(events.get(timeout=60), Delta)
         cancel.set()
-        with pytest.raises(BackendCancelled):
-            list(stream)
+        assert isinstance(self.end(events, END_BOUND_S), BackendCancelled)
+        self.check_it_stopped(backend, None)
 
     def test_a_finished_request_leaves_the_callers_event_alone(self, backend: Backend) -> None:
         cancel = threading.Event()
@@ -79,56 +84,78 @@ class ControlKit(Kit):
         assert not cancel.is_set()
 
     def test_a_cancel_ends_a_prompt_within_one_chunk(self, backend: Backend) -> None:
+        self.needs(backend, "continues")
         before = self.computed(backend)
         post, room = "我很难过。", backend.context_size * 3 // 4
-        repeated = max(1, room // max(1, backend.count_tokens(backend.render([_user(post)]))))
+        count = backend.count_tokens(backend.render([Message("user", post)]))
+        messages = [Message("user", post * max(1, room // max(1, count)))]
         cancel = threading.Event()
-        request = self.exactly(backend.render([_user(post * repeated)]), 1)
-        events: SimpleQueue[Event | BaseException] = SimpleQueue()
-        backend.submit(replace(request, cancel=cancel), events.put)
+        request = self.exactly(backend.render(messages), 1)
+        events = self.begin(backend, replace(request, cancel=cancel))
         while self.computed(backend) == before:
             time.sleep(0.0005)
         cancel.set()
         seen = self.computed(backend)
-        while not isinstance(last := events.get(timeout=60), Completion | BaseException):
-            pass
-        assert isinstance(last, BackendCancelled | Completion)
+        assert isinstance(self.end(events), BackendCancelled | Completion)
         assert self.computed(backend) - seen <= CHUNK_TOKENS + 1
 
     def test_a_passed_deadline_raises_before_anything_is_computed(self, backend: Backend) -> None:
-        before = self.computed(backend)
+        before = backend.evaluated_tokens
         request = self.exactly(self.prompt(backend), 4)
         with pytest.raises(BackendTimeout) as caught:
             backend.complete(replace(request, deadline=time.monotonic() - 1))
         assert caught.value.retryable
-        assert self.computed(backend) == before
+        assert backend.evaluated_tokens == before
 
-    def test_a_deadline_ends_a_running_request(self, backend: Backend) -> None:
-        request = self.exactly(self.prompt(backend), self.long_count(backend))
-        stream = backend.stream(replace(request, deadline=time.monotonic() + 0.002))
-        with pytest.raises(BackendTimeout):
-            list(stream)
+    def test_a_deadline_ends_a_running_request_at_once(self, backend: Backend) -> None:
+        request = replace(self.long(backend), deadline=time.monotonic() + 0.002)
+        assert isinstance(self.end(self.begin(backend, request), END_BOUND_S), BackendTimeout)
+        self.check_it_stopped(backend, None)
+
+    def test_a_waiting_request_hears_of_its_deadline(self, backend: Backend) -> None:
+        request = replace(self.long(backend), deadline=time.monotonic() + 0.02)
+        with self.full(backend):
+            assert isinstance(self.end(self.begin(backend, request), END_BOUND_S), BackendTimeout)
+        self.check_it_stopped(backend, None)
+
+    def test_a_waiting_request_hears_of_its_cancel(self, backend: Backend) -> None:
+        cancel = threading.Event()
+        with self.full(backend):
+            events = self.begin(backend, replace(self.long(backend), cancel=cancel))
+            cancel.set()
+            assert isinstance(self.end(events, END_BOUND_S), BackendCancelled)
+        self.check_it_stopped(backend, None)
 
     def test_a_request_after_an_ended_one_is_unharmed(self, backend: Backend) -> None:
         request = self.exactly(self.prompt(backend), 12)
         expected = backend.complete(request)
-        stream = backend.stream(self.exactly(self.prompt(backend), self.long_count(backend)))
+        stream = backend.stream(self.long(backend))
         next(stream)
         stream.close()
-        assert backend.complete(request).ids == expected.ids
+        after = backend.complete(request)
+        assert (after.text, after.ids) == (expected.text, expected.ids)
+
+    def test_a_sink_that_raises_gives_its_sequence_back(self, backend: Backend) -> None:
+        ended = threading.Semaphore(0)
+
+        def broken(item: Event | BaseException) -> None:
+            ended.release()
+            raise ValueError("a sink must not raise, but this one does")
+
+        for _ in range(self.many(backend)):
+            backend.submit(self.long(backend), broken)
+            assert ended.acquire(timeout=60)
+        request = self.exactly(self.prompt(backend), 4)
+        completions = self.together(backend, [request] * self.many(backend))
+        assert all(one.text for one in completions)
 
     def test_close_ends_what_runs_and_may_be_repeated(self, backend: Backend) -> None:
-        stream = backend.stream(self.exactly(self.prompt(backend), self.long_count(backend)))
-        next(stream)
         prompt = self.prompt(backend)
+        events = self.begin(backend, self.long(backend))
+        assert isinstance(events.get(timeout=60), Delta)
         backend.close()
         backend.close()
         assert backend.closed
-        with pytest.raises(BackendUnavailable):
-            list(stream)
+        assert isinstance(self.end(events, END_BOUND_S), BackendUnavailable)
         with pytest.raises(BackendUnavailable):
             backend.complete(self.exactly(prompt, 1))
-
-
-def _user(post: str) -> Message:
-    return Message("user", post)

@@ -44,8 +44,7 @@ class HostileKit(Kit):
         assert not any(post in one.text for one in segments if one.control and len(post) > 2)
 
     def test_text_cannot_forge_a_control_token(self, backend: Backend) -> None:
-        if not (backend.capabilities.control_tags and backend.capabilities.ids):
-            pytest.skip("tags are no control tokens here: `escape` guards them")
+        self.needs(backend, "ids", "control_tags")
         strings = (*ALL_TAGS, *backend.special_strings)
         forged = {one for text in strings for one in backend.pin((Segment(text),))[0].ids or ()}
         real = {one for text in strings for one in backend.pin((control(text),))[0].ids or ()}
@@ -54,7 +53,7 @@ class HostileKit(Kit):
 
     def test_an_empty_post_renders(self, backend: Backend) -> None:
         completion = backend.complete(Request(self.prompt(backend, ""), ALL_TAGS, 4, GREEDY))
-        assert completion.usage.prompt_tokens > 0
+        assert not any(tag in completion.text for tag in ALL_TAGS)
 
     def test_an_empty_request_is_refused_in_words(self, backend: Backend) -> None:
         with pytest.raises(BackendError, match="empty"):
@@ -66,6 +65,7 @@ class HostileKit(Kit):
         caplog: pytest.LogCaptureFixture,
         capfd: pytest.CaptureFixture[str],
     ) -> None:
+        self.needs(backend, "continues")
         caplog.set_level(logging.DEBUG)
         post = _SECRET * backend.context_size
         with pytest.raises(ContextOverflow) as caught:

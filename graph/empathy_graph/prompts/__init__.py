@@ -1,8 +1,9 @@
-"""The prompts, as files: one per language, with a section for the system prompt and one per layer.
+"""The prompts, as files: one per language, with a section for each kind of model and one for each part of the chain.
 
-A model whose tags are control tokens was trained on the chain and gets no system prompt. Any other model gets the
-`system` section with the layers' instructions in it, once, so that the four nodes share one prefix. A host replaces a
-file by passing `Prompts` of its own; `load_prompts(folder)` reads the same format from anywhere.
+A model whose tags are control tokens was trained on the chain and gets no system prompt. Any other model that continues
+a text gets `system`, which shows the form and holds the instructions of every part, once, so that the four nodes share
+one prefix. A chat-only model gets `chat`, which names no tag, and the instructions of a part with each question. A host
+replaces the files by passing `Prompts` of its own; `load_prompts(folder)` reads the same format from anywhere.
 """
 
 from __future__ import annotations
@@ -19,38 +20,76 @@ from empathy_agent.errors import ConfigError
 from empathy_agent.vocabulary import ACTS, EMOTIONS, LAYERS, SUPPORTS, Label, Language
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
-SECTIONS = ("system", *LAYERS, "answer")
+PARTS: tuple[PartName, ...] = (*LAYERS, "answer")
+"""The parts that have instructions of their own; `system` may hold each in braces."""
+SECTIONS: tuple[str, ...] = ("system", "chat", *PARTS)
+VOCABULARIES: Mapping[str, Mapping[str, Label]] = {
+    "EMOTIONS": EMOTIONS,
+    "SUPPORTS": SUPPORTS,
+    "ACTS": ACTS,
+}
+"""The lists that any section may hold in braces."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
+_HEADING = re.compile(r"^## (\w+)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """The sections of each language's file."""
+    """The sections of each language, placeholders unfilled.
+
+    Raises:
+        ConfigError: A language or section is missing, or a placeholder is not known in its section.
+    """
 
     sections: Mapping[Language, Mapping[str, str]]
 
-    def chat(self, lang: Language) -> str:
-        """Return the system prompt for a model that is asked for each part in words."""
-        return self.sections[lang]["chat"]
-
-    def instructions(self, lang: Language) -> Mapping[PartName, str]:
-        """Return how each part is written."""
-        parts: tuple[PartName, ...] = (*LAYERS, "answer")
-        return {part: self.sections[lang][part] for part in parts}
+    def __post_init__(self) -> None:
+        """Refuse sections that could not be filled."""
+        for lang in LANGUAGES:
+            _check(self.sections.get(lang, {}), f"{lang}.md")
 
     def system(self, lang: Language) -> str:
-        """Return the system prompt, with instructions and vocabularies filled in."""
-        parts = self.sections[lang]
-        text = parts["system"]
-        for name in (*LAYERS, "answer"):
-            text = text.replace("{" + name + "}", parts[name])
-        for name, labels in (("EMOTIONS", EMOTIONS), ("SUPPORTS", SUPPORTS), ("ACTS", ACTS)):
-            text = text.replace("{" + name + "}", _listing(labels, lang))
-        return text
+        """Return the system prompt of models that continue a text."""
+        sections = self.sections[lang]
+        return _fill(sections["system"], {**_lists(lang), **self.instructions(lang)})
+
+    def chat(self, lang: Language) -> str:
+        """Return the system prompt of chat-only models, which are asked part by part."""
+        sections = self.sections[lang]
+        return _fill(sections["chat"], {**_lists(lang), **self.instructions(lang)})
+
+    def instructions(self, lang: Language) -> Mapping[PartName, str]:
+        """Return how each part is written, with the words it may use."""
+        lists = _lists(lang)
+        return {part: _fill(self.sections[lang][part], lists) for part in PARTS}
 
 
-def _listing(labels: Mapping[str, Label], lang: Language) -> str:
-    words = [label.zh if lang == "zh" else label.en for label in labels.values()]
-    return ("、" if lang == "zh" else ", ").join(words)
+def _check(sections: Mapping[str, str], name: str) -> None:
+    missing = [key for key in SECTIONS if not sections.get(key)]
+    if missing:
+        raise ConfigError(f"prompt file {name!r} lacks the section(s) {', '.join(missing)}")
+    for key in SECTIONS:
+        known = (*VOCABULARIES, *(PARTS if key in ("system", "chat") else ()))
+        found = dict.fromkeys(_PLACEHOLDER.findall(sections[key]))
+        unknown = [f"{{{word}}}" for word in found if word not in known]
+        if unknown:
+            raise ConfigError(
+                f"section {key!r} of prompt file {name!r} has unknown placeholder(s) "
+                f"{', '.join(unknown)}; known there are {', '.join(known)}"
+            )
+
+
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], text)
+
+
+def _lists(lang: Language) -> dict[str, str]:
+    separator = "、" if lang == "zh" else ", "
+    return {
+        name: separator.join(label.zh if lang == "zh" else label.en for label in labels.values())
+        for name, labels in VOCABULARIES.items()
+    }
 
 
 @cache
@@ -58,21 +97,17 @@ def load_prompts(folder: Path | None = None) -> Prompts:
     """Read `zh.md` and `en.md` from `folder`, or the shipped ones.
 
     Raises:
-        ConfigError: A file or one of its sections is missing.
+        ConfigError: A file or section is missing, or a placeholder is unknown.
     """
     sections: dict[Language, Mapping[str, str]] = {}
     for lang in LANGUAGES:
         source = files(__name__) / f"{lang}.md" if folder is None else folder / f"{lang}.md"
         if not source.is_file():
             raise ConfigError(f"the prompt file '{lang}.md' is missing; put it beside the others")
-        sections[lang] = _split(source.read_text(encoding="utf-8"), f"{lang}.md")
+        sections[lang] = _split(source.read_text(encoding="utf-8"))
     return Prompts(sections)
 
 
-def _split(text: str, name: str) -> Mapping[str, str]:
-    pieces = re.split(r"^## (\w+)[ \t]*$", text, flags=re.MULTILINE)
-    found = {key: body.strip() for key, body in zip(pieces[1::2], pieces[2::2], strict=True)}
-    missing = [key for key in SECTIONS if not found.get(key)]
-    if missing:
-        raise ConfigError(f"prompt file {name!r} lacks the section(s) {', '.join(missing)}")
-    return found
+def _split(text: str) -> Mapping[str, str]:
+    pieces = _HEADING.split(text)
+    return {key: body.strip() for key, body in zip(pieces[1::2], pieces[2::2], strict=True)}
