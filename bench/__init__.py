@@ -1,6 +1,8 @@
-"""What the shape of the component costs, measured: `python -m bench`, or `make bench`.
+"""What the component costs and whether it lasts, measured: `python -m bench`, or `make bench`.
 
-`models` finds or makes the model files, `cases` are the four comparisons, `bare` is the plain loop
-over llama-cpp-python that they are held against, `report` prints and stores. Nothing is a test:
-wall time on a busy machine proves nothing, which is why runs alternate and the range is printed.
+`serial` compares one request at a time with other ways of doing the same (`cases`, `bare`, `report`), `concurrency`
+many chats at once with llama.cpp's own server (`chats`, `systems`, `llama_server`), `invariance` greedy texts alone and
+in company, `training` the steps of a trainer; `soak` is a long mixed load with checks (`soak_posts`, `soak_clients`,
+`soak_checks`). `models` finds or makes the model files. Nothing here is a test: wall time on a busy machine proves
+nothing, which is why runs alternate and the range is printed.
 """

@@ -7,9 +7,14 @@ program over the same library must do.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 
-from llama_cpp import llama_cpp as library
+import numpy as np
+
+from empathy_agent.backends.llama_cpp.library import load_library
+
+library = load_library()
 
 
 class BareLoop:
@@ -46,6 +51,20 @@ class BareLoop:
             if len(tokens) == count:
                 return tokens
             self._decode((token,))
+
+    def gaps(self, prompt: tuple[int, ...], tokens: Sequence[int]) -> list[float]:
+        """Return how far the two largest logits are apart before each of `tokens`."""
+        library.llama_memory_clear(library.llama_get_memory(self._context), False)
+        for start in range(0, len(prompt), 128):
+            self._decode(prompt[start : start + 128])
+        size = library.llama_vocab_n_tokens(library.llama_model_get_vocab(self._model))
+        gaps = []
+        for token in tokens:
+            row = library.llama_get_logits_ith(self._context, -1)
+            second, first = np.partition(np.ctypeslib.as_array(row, (size,)), size - 2)[-2:]
+            gaps.append(float(first - second))
+            self._decode((token,))
+        return gaps
 
     def close(self) -> None:
         """Free everything."""

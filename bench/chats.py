@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -71,13 +72,13 @@ class Chat:
     parts: tuple[Part, ...]
 
 
-@dataclass
-class Piece:
-    """The tokens of one event of a stream, or the counts at its end."""
+@dataclass(frozen=True)
+class End:
+    """The counts at the end of a stream, as the system reports them."""
 
-    ids: Sequence[int] = ()
-    computed: int | None = None
-    """Tokens of the prompt that were computed, where the system says so; ends the stream."""
+    generated: int
+    computed: int
+    """Tokens of the prompt that came from no cache."""
 
 
 class System(Protocol):
@@ -90,22 +91,14 @@ class System(Protocol):
 
     def generate(
         self, ids: list[int], count: int, *, session: str, keep: bool, seed: int
-    ) -> Iterator[Piece]:
-        """Stream `count` tokens after `ids`."""
+    ) -> Iterator[Sequence[int] | End]:
+        """Stream `count` tokens after `ids`, some at a time, and end with the counts."""
 
-    def chat(self, session: str) -> AbstractChat:
+    def chat(self, session: str) -> AbstractContextManager[object]:
         """Return a context that is entered around a whole chat."""
 
     def resident(self) -> int | None:
         """Return the memory of the process that holds the model, in bytes."""
-
-
-class AbstractChat(Protocol):
-    """A context manager."""
-
-    def __enter__(self) -> object: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 @dataclass
@@ -131,7 +124,8 @@ class ChatMaker:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self.system_ids = self._ids(backend.render([Message("system", SYSTEM_PROMPT)]))
-        parts, before = [], (control(THINK_OPEN), NEWLINE)
+        before: tuple[Segment, ...] = (control(THINK_OPEN), NEWLINE)
+        parts = []
         for layer in LAYERS:
             opening = (*before, control(LAYER_OPEN[layer]))
             parts.append(Part(self._ids(opening), LAYER_TOKENS[layer]))
@@ -153,6 +147,10 @@ class ChatMaker:
         openings = sum(len(part.opening) for part in self._parts)
         return len(self.chat(0).prompt) + openings + TOTAL_TOKENS
 
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a content text."""
+        return self._ids((Segment(text),))
+
     def _ids(self, segments: Sequence[Segment]) -> tuple[int, ...]:
         return tuple(token for one in self._backend.pin(segments) for token in one.ids or ())
 
@@ -166,24 +164,23 @@ def hold(system: System, chat: Chat, session: str, seed: int) -> Times:
             ids += part.opening
             is_last = index == len(chat.parts) - 1
             times.prompt_tokens += len(ids)
-            last, written = None, 0
-            for piece in system.generate(
+            last: float | None = None
+            for item in system.generate(
                 ids.copy(), part.count, session=session, keep=not is_last, seed=seed
             ):
-                now = time.perf_counter()
-                if piece.computed is not None:
-                    times.computed_tokens += piece.computed
-                if not piece.ids:
+                if isinstance(item, End):
+                    times.computed_tokens += item.computed
+                    if item.generated != part.count:
+                        raise RuntimeError(f"{system.label} wrote {item.generated} tokens")
                     continue
+                now = time.perf_counter()
                 if last is not None:
                     times.gaps_s.append(now - last)
                 elif index == 0:
                     times.first_s = now - started
                 elif is_last:
                     times.answer_first_s = now - started
-                last, written = now, written + len(piece.ids)
-                ids += piece.ids
-            if written != part.count:
-                raise RuntimeError(f"{system.label} wrote {written} tokens instead of {part.count}")
+                last = now
+                ids += item
     times.total_s = time.perf_counter() - started
     return times

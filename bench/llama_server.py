@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -72,6 +73,14 @@ def server_file() -> Path:
     return partial.rename(path)
 
 
+def server_features() -> frozenset[str]:
+    """Return what the server says it was built with; it says so only when it talks much, before it loads a model."""
+    command = [str(server_file()), "--verbosity", "4", "--offline", "--model", os.devnull]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_START_S)
+    lines = (done.stdout + done.stderr).splitlines()
+    return features(next((one for one in lines if "system_info" in one), ""))
+
+
 def _sources(version: str, folder: Path) -> Path:
     """Fetch the source distribution of the package and return llama.cpp's folder in it."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
@@ -84,8 +93,8 @@ def _sources(version: str, folder: Path) -> Path:
 
 def _build(sources: Path, folder: Path, is_native: bool) -> Path:
     """Build the server, without its web page, which the build would fetch."""
-    off = ("BUILD_TESTS", "BUILD_EXAMPLES", "BUILD_APP", "BUILD_UI", "USE_PREBUILT_UI")
-    off += ("OPENSSL", "ALL_WARNINGS")
+    off = ["BUILD_TESTS", "BUILD_EXAMPLES", "BUILD_APP", "BUILD_UI", "USE_PREBUILT_UI"]
+    off += ["OPENSSL", "ALL_WARNINGS"]
     configure = ["cmake", "-S", str(sources), "-B", str(folder), "-DCMAKE_BUILD_TYPE=Release"]
     configure += ["-DBUILD_SHARED_LIBS=OFF", "-DCMAKE_POSITION_INDEPENDENT_CODE=ON"]
     configure += [f"-DGGML_NATIVE={'ON' if is_native else 'OFF'}"]
@@ -110,23 +119,32 @@ class Server:
     Args:
         model: The GGUF file.
         slots: How many requests it runs at once.
-        context: Tokens of its memory, shared by all slots.
+        context: Tokens that a slot holds.
         threads: Threads of a computation.
+        arguments: More of its own arguments.
 
     Raises:
         CannotBuild: It cannot be built, or does not come up.
     """
 
-    def __init__(self, model: Path, *, slots: int, context: int, threads: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        *,
+        slots: int,
+        context: int,
+        threads: int,
+        arguments: Sequence[str] = (),
+    ) -> None:
         program = server_file()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._log = tempfile.TemporaryFile()
         command = [str(program), "--model", str(model), "--port", str(self.port)]
-        command += ["--parallel", str(slots), "--ctx-size", str(context), "--kv-unified"]
+        command += ["--parallel", str(slots), "--ctx-size", str(slots * context)]
         command += ["--threads", str(threads), "--threads-batch", str(threads)]
-        command += ["--host", "127.0.0.1", "--no-warmup", "--offline"]
+        command += ["--host", "127.0.0.1", "--offline", *arguments]
         self._process = subprocess.Popen(command, stdout=self._log, stderr=self._log)
         try:
             self._wait()
@@ -138,12 +156,6 @@ class Server:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
-
-    @property
-    def features(self) -> frozenset[str]:
-        """What it says it was built with."""
-        line = next((one for one in self._lines() if "system_info" in one), "")
-        return features(line)
 
     def close(self) -> None:
         """End the process and wait for it."""

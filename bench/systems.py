@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from bench.chats import Piece
+from bench.chats import End
 from bench.llama_server import Server
 from bench.process import resident_bytes
 from empathy_agent.backends.base import Completion, Request
@@ -35,7 +35,7 @@ class Ours:
 
     def generate(
         self, ids: list[int], count: int, *, session: str, keep: bool, seed: int
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Sequence[int] | End]:
         """Stream from the backend."""
         prompt = Segment("", ids=tuple(ids), fingerprint=self._backend.fingerprint)
         sampling = SAMPLING.model_copy(update={"seed": seed})
@@ -45,9 +45,9 @@ class Ours:
         for event in self._backend.stream(request):
             if isinstance(event, Completion):
                 # The last token that is sampled is never computed.
-                yield Piece(computed=event.usage.evaluated_tokens - count + 1)
+                yield End(event.usage.completion_tokens, event.usage.evaluated_tokens - count + 1)
             else:
-                yield Piece(event.ids)
+                yield event.ids
 
     def chat(self, session: str) -> AbstractContextManager[object]:
         """Hold nothing."""
@@ -83,19 +83,30 @@ class OneRequestAtATime(Ours):
 
     def generate(
         self, ids: list[int], count: int, *, session: str, keep: bool, seed: int
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Sequence[int] | End]:
         """Stream from the backend while holding the lock."""
         with self._lock:
             yield from super().generate(ids, count, session=session, keep=keep, seed=seed)
 
 
 class LlamaServer:
-    """llama-server over HTTP, with its own defaults for all that is not said."""
+    """llama-server over HTTP, with its own defaults for all that is not said.
+
+    Its streams leave out the ids of tokens that end inside a character: these are got back from the character, so that
+    the next request of a chat finds its cache.
+
+    Args:
+        server: The running server.
+        system_ids: The system prompt.
+        tokenize: Turns a text into the model's ids.
+    """
 
     label = "llama-server"
 
-    def __init__(self, server: Server, system_ids: tuple[int, ...]) -> None:
-        self._server, self._system_ids = server, system_ids
+    def __init__(
+        self, server: Server, system_ids: tuple[int, ...], tokenize: Callable[[str], Sequence[int]]
+    ) -> None:
+        self._server, self._system_ids, self._tokenize = server, system_ids, tokenize
 
     def begin(self) -> None:
         """Compute the system prompt once; what is cached besides matches no new post."""
@@ -104,7 +115,7 @@ class LlamaServer:
 
     def generate(
         self, ids: list[int], count: int, *, session: str, keep: bool, seed: int
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Sequence[int] | End]:
         """Stream `/completion`."""
         body = {
             "prompt": ids,
@@ -128,9 +139,17 @@ class LlamaServer:
             response = connection.getresponse()
             if response.status != 200:
                 raise RuntimeError(f"llama-server answered {response.status}")
+            written = 0
             for line in response:
-                if line.startswith(b"data: "):
-                    yield _piece(json.loads(line[6:]))
+                if not line.startswith(b"data: "):
+                    continue
+                data = json.loads(line[6:])
+                if data["stop"]:
+                    yield End(data["timings"]["predicted_n"], data["timings"]["prompt_n"])
+                elif data["tokens"]:
+                    is_whole = data["tokens_predicted"] == written + 1
+                    written = data["tokens_predicted"]
+                    yield data["tokens"] if is_whole else self._tokenize(data["content"])
         finally:
             connection.close()
 
@@ -141,15 +160,3 @@ class LlamaServer:
     def resident(self) -> int | None:
         """Return the memory of the server's process."""
         return resident_bytes(self._server.pid)
-
-
-def _piece(data: dict[str, object]) -> Piece:
-    if "error" in data:
-        raise RuntimeError("llama-server ended a stream with an error")
-    if not data.get("stop"):
-        tokens = data["tokens"]
-        assert isinstance(tokens, list)
-        return Piece(tokens)
-    timings = data.get("timings")
-    computed = timings.get("prompt_n") if isinstance(timings, dict) else None
-    return Piece(computed=computed if isinstance(computed, int) else 0)

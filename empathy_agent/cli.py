@@ -16,6 +16,7 @@ _HELP: Mapping[str, str] = {
     "ask": "Answer a post: an argument, a file, stdin, or JSONL line by line.",
     "doctor": "Show what is installed, which models work, and what to do.",
     "graph": "Print the graph as Mermaid.",
+    "models": "List models worth trying, fetch one, or print where one is.",
 }
 
 
@@ -53,8 +54,12 @@ def _call(point: EntryPoint, arguments: list[str]) -> None:
 
     from empathy_agent.errors import BackendError, ContextOverflow, EmpathyAgentError
 
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name=point.name)(point.load())
+    loaded = point.load()
+    if isinstance(loaded, typer.Typer):  # a command with commands of its own
+        app = loaded
+    else:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name=point.name)(loaded)
     try:
         app(args=arguments, prog_name=f"empathy-agent {point.name}")
     except EmpathyAgentError as error:

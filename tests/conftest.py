@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["pytester", "empathy_agent.testing.table"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # A bare `pytest` is as closed as `make test`; read by libraries when they are first imported.

@@ -29,6 +29,7 @@ from empathy_agent.backends.chat_template import plain_template, render_segments
 from empathy_agent.backends.fake_script import default_line, part_of, written_so_far
 from empathy_agent.backends.generation import Part
 from empathy_agent.backends.token_backend import TokenBackend
+from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import BackendError, BackendUnavailable
 from empathy_agent.segments import ALL_TAGS, Segment
 
@@ -63,6 +64,7 @@ class FakeBackend(TokenBackend):
         delay_s: Seconds that each batch takes: up to 128 characters of prompts and one of each text.
         can_rollback: Whether the cache can be set back, as a recurrent model's cannot.
         batching: Whether requests share batches; otherwise they take turns.
+        max_waiting: Requests that may wait before further ones are refused with `BackendBusy`.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class FakeBackend(TokenBackend):
         delay_s: float = 0.0,
         can_rollback: bool = True,
         batching: bool = True,
+        max_waiting: int = MAX_WAITING,
     ) -> None:
         self.calls: list[FakeCall] = []
         """Every request that began, in order."""
@@ -90,7 +93,7 @@ class FakeBackend(TokenBackend):
             control_tags=control_tags,
             parallel_sequences=parallel_sequences,
         )
-        super().__init__(model, parallel_sequences, is_batching=batching)
+        super().__init__(model, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
 
     @property
     def name(self) -> str:

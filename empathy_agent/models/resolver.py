@@ -1,8 +1,8 @@
-"""From what a person writes after `--model` to an open backend.
+"""From what a person writes after `--model` to an open backend, in one place.
 
-`"tiny"` is the GGUF inside the package, checked against its SHA-256 before it is used; a path to a
-`.gguf` file is any other local model; `"fake"` is the scripted one. Whatever else is asked for is
-refused with the list of what is possible.
+`resolve_model` reads the spec (see `specs`), checks the embedded model against its SHA-256 and
+fetches what is on the hub; `open_backend` opens the backend that fits. A backend's module is
+imported only when it is the one, so that nobody pays for libraries of the others.
 """
 
 from __future__ import annotations
@@ -11,81 +11,90 @@ import difflib
 import hashlib
 import inspect
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from empathy_agent.backends.base import Backend
 from empathy_agent.errors import BackendUnavailable, ConfigError
+from empathy_agent.models.hub_spec import HubSpec
+from empathy_agent.models.specs import Chat, Endpoint, LocalFile, LocalFolder, Named, read_spec
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 TINY_PATH = Path(__file__).with_name("empathy-tiny-zh.gguf")
-_POSSIBLE = (
-    "possible are 'tiny' (the embedded Chinese demonstration model), 'fake' (scripted, for tests) "
-    "and the path of a .gguf file"
-)
+
+ModelRef = Named | LocalFile | LocalFolder | Endpoint | Chat
+"""A model that can be opened: what had to be fetched is here."""
 
 
-@dataclass(frozen=True)
-class ModelRef:
-    """A model that can be opened."""
-
-    spec: str
-    """What was asked for."""
-    path: Path | None
-    """The GGUF file; None for the fake."""
-    name: str | None = None
-    """What replies call the model; None takes the name in the file."""
-
-
-def resolve_model(spec: str | os.PathLike[str]) -> ModelRef:
-    """Return the model that `spec` names.
+def resolve_model(spec: str | os.PathLike[str] | BaseChatModel) -> ModelRef:
+    """Return the model that `spec` names, fetching it first where it is on the hub.
 
     Raises:
-        ConfigError: `spec` names nothing that can be opened today.
-        BackendUnavailable: The embedded model is missing or damaged.
+        ConfigError: `spec` names nothing that can be opened.
+        BackendUnavailable: The embedded model is missing or damaged, or the hub's cannot be had.
     """
-    text = os.fspath(spec)
-    if text == "tiny":
+    reference = read_spec(spec)
+    if reference == Named("tiny"):
         verify_checksum(TINY_PATH)
-        return ModelRef(text, TINY_PATH, TINY_PATH.stem)
-    if text == "fake":
-        return ModelRef(text, None, "fake")
-    if text.startswith("hf:"):
-        raise ConfigError(f"model {text!r}: fetching from a hub is not built yet; {_POSSIBLE}")
-    path = Path(text).expanduser()
-    if path.suffix.lower() == ".gguf":
-        if not path.is_file():
-            raise ConfigError(f"there is no model file at {str(path)!r}; {_POSSIBLE}")
-        return ModelRef(text, path)
-    raise ConfigError(f"unknown model {text!r}; {_POSSIBLE}")
+        return LocalFile(TINY_PATH, TINY_PATH.stem)
+    if isinstance(reference, HubSpec):
+        from empathy_agent.models.hub import fetch
+
+        path = fetch(reference)
+        return LocalFolder(path, reference.repo) if path.is_dir() else LocalFile(path)
+    return reference
 
 
-def open_backend(spec: str | os.PathLike[str] = "tiny", **options: Any) -> Backend:  # noqa: ANN401
+def open_backend(
+    spec: str | os.PathLike[str] | BaseChatModel = "tiny",
+    **options: Any,  # noqa: ANN401
+) -> Backend:
     """Open the model that `spec` names.
 
     Args:
-        spec: See `resolve_model`.
-        **options: Options of the backend: those of `LlamaCppBackend`, or of `FakeBackend`.
+        spec: See `specs`.
+        **options: Options of the backend that opens it.
 
     Raises:
         ConfigError: The spec or an option is unusable.
-        BackendUnavailable: The model does not load.
+        BackendUnavailable: The model does not load or cannot be reached.
     """
-    ref = resolve_model(spec)
-    if ref.path is None:
-        from empathy_agent.backends.fake import FakeBackend
+    match resolve_model(spec):
+        case LocalFile(path, name):
+            from empathy_agent.backends.llama_cpp import LlamaCppBackend
 
-        _check_options(FakeBackend, options)
-        return FakeBackend(**options)
-    from empathy_agent.backends.llama_cpp import LlamaCppBackend
+            return _open(LlamaCppBackend, (path,), {"name": name, **options})
+        case LocalFolder(path, name):
+            from empathy_agent.backends.transformers import TransformersBackend
 
-    _check_options(LlamaCppBackend, options)
-    return LlamaCppBackend(ref.path, **{"name": ref.name, **options})
+            return _open(TransformersBackend, (path,), {"name": name, **options})
+        case Endpoint(base_url, model):
+            from empathy_agent.backends.completions import CompletionsBackend
+
+            return _open(CompletionsBackend, (base_url,), {"model": model, **options})
+        case Chat(chat):
+            from empathy_agent.backends.chat import ChatBackend
+
+            return _open(ChatBackend, (chat,), options)
+        case Named():
+            from empathy_agent.backends.fake import FakeBackend
+
+            return _open(FakeBackend, (), options)
 
 
-def _check_options(kind: type[Backend], options: Iterable[str]) -> None:
-    known = sorted({*inspect.signature(kind).parameters} - {"path"})
+def _open(
+    kind: Callable[..., Backend], positional: tuple[object, ...], options: dict[str, Any]
+) -> Backend:
+    names = [*inspect.signature(kind).parameters][len(positional) :]
+    _check_options(names, options)
+    return kind(*positional, **options)
+
+
+def _check_options(names: Iterable[str], options: Iterable[str]) -> None:
+    known = sorted(names)
     for option in options:
         if option not in known:
             near = difflib.get_close_matches(option, known, n=1)

@@ -19,7 +19,7 @@ from empathy_agent.testing.hostile import HostileKit
 from empathy_agent.testing.sharing import SharingKit
 
 
-class BackendConformance(ContinuationKit, SharingKit, ControlKit, HostileKit):
+class BackendConformance(HostileKit, ControlKit, SharingKit, ContinuationKit):
     """The whole kit; subclass it and give a fixture `backend`."""
 
     label: ClassVar[str] = ""

@@ -14,8 +14,8 @@ from dataclasses import replace
 import pytest
 
 from empathy_agent.backends.base import Backend, Completion, Delta, Event, Message
-from empathy_agent.errors import BackendCancelled, BackendTimeout, BackendUnavailable
-from empathy_agent.testing.kit import CHUNK_TOKENS, END_BOUND_S, OTHER_POST, Kit
+from empathy_agent.errors import BackendBusy, BackendCancelled, BackendTimeout, BackendUnavailable
+from empathy_agent.testing.kit import CHUNK_TOKENS, END_BOUND_S, OTHER_POST, Events, Kit
 
 
 class ControlKit(Kit):
@@ -23,7 +23,8 @@ class ControlKit(Kit):
 
     def check_it_stopped(self, backend: Backend, before: int | None) -> None:
         """Check that the backend serves again, and computed next to nothing since `before`."""
-        probe = self.completion(self.begin(backend, self.exactly(self.prompt(backend), 1)))
+        # Long enough that what runs on beside it would show.
+        probe = self.completion(self.begin(backend, self.exactly(self.prompt(backend), 16)))
         if before is not None:
             assert self.computed(backend) - before - probe.usage.evaluated_tokens <= 2
 
@@ -125,6 +126,24 @@ class ControlKit(Kit):
             cancel.set()
             assert isinstance(self.end(events, END_BOUND_S), BackendCancelled)
         self.check_it_stopped(backend, None)
+
+    def test_what_is_too_much_is_refused_and_the_rest_served(self, crowded: Backend) -> None:
+        accepted: list[Events] = []
+        refused: list[BackendBusy] = []
+        cancel = threading.Event()
+        request = replace(self.long(crowded), cancel=cancel)
+        for _ in range(8):
+            try:
+                accepted.append(self.begin(crowded, request))
+            except BackendBusy as error:
+                refused.append(error)
+        assert refused
+        assert all(error.retryable for error in refused)
+        assert len(accepted) >= 2
+        cancel.set()
+        for events in accepted:
+            assert isinstance(self.end(events), BackendCancelled)
+        self.check_it_stopped(crowded, None)
 
     def test_a_request_after_an_ended_one_is_unharmed(self, backend: Backend) -> None:
         request = self.exactly(self.prompt(backend), 12)

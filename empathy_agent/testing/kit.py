@@ -50,6 +50,11 @@ class Kit:
         """Yield an open backend, fresh for each test."""
         raise NotImplementedError("give a fixture `backend` that yields an open backend")
 
+    @pytest.fixture
+    def crowded(self) -> Iterator[Backend]:
+        """Yield one with a single sequence and a queue for two, where the backend has such."""
+        pytest.skip("the tests open no backend with a short queue")
+
     def needs(self, backend: Backend, *capabilities: str) -> None:
         """Skip the test where the backend does not claim one of these."""
         for name in capabilities:

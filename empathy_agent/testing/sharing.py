@@ -24,10 +24,11 @@ class SharingKit(Kit):
         posts = [f"{index}，{POST}{index}" for index in range(2 * self.many(backend))]
         requests = [self.exactly(self.prompt(backend, post), 12) for post in posts]
         for request, beside in zip(requests, self.together(backend, requests), strict=True):
-            alone = backend.complete(request)
             assert beside.text
-            assert beside.usage.prompt_tokens == alone.usage.prompt_tokens
+            if backend.capabilities.exact_borders:
+                assert beside.usage.prompt_tokens == backend.count_tokens(request.segments)
             if backend.capabilities.batch_invariant:
+                alone = backend.complete(request)
                 assert (beside.text, beside.ids) == (alone.text, alone.ids)
 
     def test_a_follow_up_computes_only_what_is_new(self, backend: Backend) -> None:
@@ -43,11 +44,11 @@ class SharingKit(Kit):
     def test_forgetting_drops_what_is_cached(self, backend: Backend) -> None:
         self.needs(backend, "continues", "prefix_cache")
         self.computed(backend)
-        request = self.exactly(self.prompt(backend), 1)
-        assert backend.complete(request).usage.reused_tokens == 0
-        assert backend.complete(request).usage.reused_tokens > 0
+        prompt = self.prompt(backend)
+        first = backend.complete(self.exactly(prompt, 4))
         backend.forget()
-        assert backend.complete(request).usage.reused_tokens == 0
+        follow_up = self.exactly((*prompt, first.segment, NEWLINE), 1)
+        assert backend.complete(follow_up).usage.reused_tokens == 0
 
     def test_two_interleaved_conversations_compute_no_token_twice(self, backend: Backend) -> None:
         self.needs(backend, "continues", "prefix_cache")

@@ -13,7 +13,7 @@ from typing import Literal
 from empathy_agent.backends.base import Capabilities, Message
 from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
 from empathy_agent.backends.llama_cpp.library import load_library
-from empathy_agent.backends.llama_cpp.model import LlamaModel
+from empathy_agent.backends.llama_cpp.model import CACHE_BYTES, CacheType, LlamaModel
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import BackendUnavailable, ConfigError
@@ -37,6 +37,8 @@ class LlamaCppBackend(TokenBackend):
             take turns, and no text depends on who else is served (see the README).
         max_waiting: Requests that may wait before further ones are refused with `BackendBusy`.
         n_gpu_layers: Layers to put on a GPU; None leaves it to llama.cpp.
+        cache_type: How the cache keeps keys and values: `"q8_0"` takes half the memory of `"f16"`,
+            `"f32"` rounds nothing.
         chat_template: `"model"` for the file's own, `"plain"` for the documented plain one.
         name: What replies call the model; None takes the name in the file.
 
@@ -55,6 +57,7 @@ class LlamaCppBackend(TokenBackend):
         batching: bool = True,
         max_waiting: int = MAX_WAITING,
         n_gpu_layers: int | None = None,
+        cache_type: CacheType = "f16",
         chat_template: Literal["model", "plain"] = "model",
         name: str | None = None,
     ) -> None:
@@ -64,12 +67,15 @@ class LlamaCppBackend(TokenBackend):
         _check_range("n_threads", n_threads, 1, 512)
         _check_range("parallel_sequences", parallel_sequences, 1, 64)
         _check_range("max_waiting", max_waiting, 1, 2**20)
+        if cache_type not in CACHE_BYTES:
+            raise ConfigError(f"'cache_type' must be one of {', '.join(CACHE_BYTES)}")
         model = LlamaModel(
             file,
             context_size=n_ctx,
             parallel_sequences=parallel_sequences,
             threads=n_threads or physical_cores(),
             n_gpu_layers=n_gpu_layers,
+            cache_type=cache_type,
         )
         super().__init__(model, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
         vocabulary = model.vocabulary

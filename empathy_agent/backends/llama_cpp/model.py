@@ -10,8 +10,9 @@ backend computes each request by itself.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,6 +26,10 @@ from empathy_agent.backends.sampler import Logits, LogitSampler
 from empathy_agent.errors import BackendError, BackendUnavailable
 
 _MAX_DEFAULT_CONTEXT = 8192  # tokens
+CacheType = Literal["f32", "f16", "q8_0"]
+CACHE_BYTES: Mapping[CacheType, float] = {"f32": 4, "f16": 2, "q8_0": 34 / 32}
+"""Bytes that each type takes a value; see `ggml_type` in ggml.h."""
+_GGML_TYPE: Mapping[CacheType, int] = {"f32": 0, "f16": 1, "q8_0": 8}
 _CACHE_BYTES = 256 * 2**20
 """What the memory may take at most, unless one full context takes more."""
 _ABORTABLE_TOKENS = 16
@@ -41,6 +46,7 @@ class LlamaModel:
         parallel_sequences: How many prefixes are kept side by side.
         threads: Threads of a computation.
         n_gpu_layers: Layers to put on a GPU; None leaves it to the library.
+        cache_type: How keys and values are kept.
 
     Raises:
         BackendUnavailable: The model or its context does not load; the message says why.
@@ -54,11 +60,13 @@ class LlamaModel:
         parallel_sequences: int,
         threads: int,
         n_gpu_layers: int | None,
+        cache_type: CacheType,
     ) -> None:
         self._library = library = load_library()
         self._model = load_model(path, n_gpu_layers)
         trained = library.llama_model_n_ctx_train(self._model)
         self.context_size = context_size or min(trained, _MAX_DEFAULT_CONTEXT)
+        self._cache_type = cache_type
         self.cache_tokens = self._cache_tokens(parallel_sequences)
         self._context = self._open_context(parallel_sequences, threads)
         self._memory = library.llama_get_memory(self._context)
@@ -88,9 +96,9 @@ class LlamaModel:
         library, model = self._library, self._model
         head_size = library.llama_model_n_embd(model) // library.llama_model_n_head(model)
         values = library.llama_model_n_layer(model) * library.llama_model_n_head_kv(model)
-        token_bytes = max(2 * 2 * values * head_size, 1)  # K and V in half precision
+        token_bytes = max(int(2 * CACHE_BYTES[self._cache_type] * values * head_size), 1)  # K and V
         wanted = self.context_size * parallel_sequences
-        return max(self.context_size, min(wanted, _CACHE_BYTES // int(token_bytes)))
+        return max(self.context_size, min(wanted, _CACHE_BYTES // token_bytes))
 
     def _open_context(self, parallel_sequences: int, threads: int) -> object:
         params = self._library.llama_context_default_params()
@@ -100,6 +108,7 @@ class LlamaModel:
         params.n_outputs_max = parallel_sequences
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
+        params.type_k = params.type_v = _GGML_TYPE[self._cache_type]
         params.no_perf = True
         context = self._library.llama_init_from_model(self._model, params)
         if not context:

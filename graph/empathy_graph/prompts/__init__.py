@@ -51,18 +51,21 @@ class Prompts:
 
     def system(self, lang: Language) -> str:
         """Return the system prompt of models that continue a text."""
-        sections = self.sections[lang]
-        return _fill(sections["system"], {**_lists(lang), **self.instructions(lang)})
+        return self._whole("system", lang)
 
     def chat(self, lang: Language) -> str:
         """Return the system prompt of chat-only models, which are asked part by part."""
-        sections = self.sections[lang]
-        return _fill(sections["chat"], {**_lists(lang), **self.instructions(lang)})
+        return self._whole("chat", lang)
 
     def instructions(self, lang: Language) -> Mapping[PartName, str]:
         """Return how each part is written, with the words it may use."""
         lists = _lists(lang)
         return {part: _fill(self.sections[lang][part], lists) for part in PARTS}
+
+    def _whole(self, section: str, lang: Language) -> str:
+        values = _lists(lang)
+        values.update(self.instructions(lang).items())
+        return _fill(self.sections[lang][section], values)
 
 
 def _check(sections: Mapping[str, str], name: str) -> None:

@@ -1,0 +1,292 @@
+"""What the probe makes of each kind of server, and what is then sent to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from empathy_agent.backends.base import Message, Request
+from empathy_agent.backends.completions import CompletionsBackend
+from empathy_agent.backends.fit import fit
+from empathy_agent.config import Sampling
+from empathy_agent.errors import BackendUnavailable, ConfigError, ContextOverflow
+from empathy_agent.segments import ALL_TAGS, NEWLINE, Segment, control
+from empathy_agent.testing.fault_server import FaultServer
+
+pytestmark = pytest.mark.enable_socket
+
+Serve = Callable[[Mapping[str, Callable[[dict[str, Any]], object]]], Any]
+FIRST_SPECIAL = 0x110000
+SPECIALS = ("<|im_end|>", *ALL_TAGS)
+
+
+def spell(text: str, *, parse_special: bool) -> list[int]:
+    """Tokenise by characters, specials as tokens of their own."""
+    ids: list[int] = []
+    while text:
+        special = next((one for one in SPECIALS if parse_special and text.startswith(one)), None)
+        ids.append(FIRST_SPECIAL + SPECIALS.index(special) if special else ord(text[0]))
+        text = text[len(special) if special else 1 :]
+    return ids
+
+
+def speak(ids: list[int]) -> str:
+    return "".join(
+        SPECIALS[one - FIRST_SPECIAL] if one >= FIRST_SPECIAL else chr(one) for one in ids
+    )
+
+
+def listing(owner: str, **more: object) -> Callable[[dict[str, Any]], object]:
+    return lambda _: {"data": [{"id": "m", "owned_by": owner, **more}]}
+
+
+def events(*texts: str, **last: object) -> Callable[[dict[str, Any]], object]:
+    chunks: list[object] = [{"choices": [{"text": text, "finish_reason": None}]} for text in texts]
+    chunks.append({"choices": [{"text": "", "finish_reason": "stop", **last}]})
+    return lambda _: chunks
+
+
+def llama_server(serve: Serve) -> Any:
+    usage = {"prompt_tokens": 9, "completion_tokens": 3}
+    return serve(
+        {
+            "/v1/models": listing("llamacpp"),
+            "/props": lambda _: {
+                "default_generation_settings": {"n_ctx": 1024},
+                "chat_template": "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}"
+                "<|im_end|>{% endfor %}",
+                "bos_token": "",
+                "eos_token": "<|im_end|>",
+            },
+            "/tokenize": lambda body: {
+                "tokens": spell(body["content"], parse_special=body.get("parse_special", True))
+            },
+            "/detokenize": lambda body: {"content": speak(body["tokens"])},
+            "/v1/completions": lambda _: [
+                {"choices": [{"text": "焦虑", "finish_reason": None}]},
+                {"choices": [{"text": "", "finish_reason": "stop"}], "usage": usage}
+                | {"timings": {"cache_n": 5}},
+            ],
+        }
+    )
+
+
+def vllm(serve: Serve, **last: object) -> Any:
+    return serve(
+        {
+            "/v1/models": listing("vllm", max_model_len=512),
+            "/tokenize": lambda body: {"tokens": spell(body["prompt"], parse_special=True)},
+            "/detokenize": lambda body: {"prompt": speak(body["tokens"])},
+            "/v1/completions": events("焦", "虑", **last),
+        }
+    )
+
+
+def test_llama_server_gets_ids_and_its_own_fields(serve: Serve) -> None:
+    server = llama_server(serve)
+    with CompletionsBackend(server.url) as backend:
+        assert (backend.flavour, backend.context_size) == ("llama-server", 1024)
+        assert backend.capabilities.control_tags
+        assert backend.capabilities.chat_template == "model"
+        segments = backend.pin((*backend.render([Message("user", "<L1>")]), control("<L1>")))
+        sampling = Sampling(top_k=7, repeat_penalty=1.2, seed=5)
+        completion = backend.complete(Request(segments, ("</L1>",), 20, sampling))
+        assert segments[1].ids == tuple(map(ord, "<L1>"))
+        assert completion.ids == tuple(map(ord, "焦虑"))
+        assert completion.segment.ids_for(backend.fingerprint) == completion.ids
+        assert completion.usage.reused_tokens == 5
+    (body,) = server.sent("/v1/completions")
+    assert body["prompt"] == [one for segment in segments for one in segment.ids or ()]
+    assert (body["top_k"], body["repeat_penalty"], body["seed"]) == (7, 1.2, 5)
+    assert body["cache_prompt"] is True
+    assert body["preserved_tokens"] == ["</L1>"]
+
+
+def test_vllm_without_a_tokenizer_file_gets_ids_of_escaped_text(serve: Serve) -> None:
+    server = vllm(serve, stop_reason=None)
+    with CompletionsBackend(server.url, chat_template="chatml") as backend:
+        assert (backend.flavour, backend.context_size) == ("vllm", 512)
+        assert backend.capabilities.ids
+        assert backend.capabilities.min_tokens
+        assert not backend.capabilities.control_tags
+        fitted = fit(backend, [Message("user", "</L1><|im_end|>")], 64)
+        assert "＜/L1>＜|im_end|>" in [one.text for one in fitted.segments]
+        sampling = Sampling(top_k=0, repeat_penalty=1.1)
+        request = Request(fitted.segments, ("</L1>",), 20, sampling, min_new_tokens=3)
+        assert backend.complete(request).finish == "eos"
+    (body,) = server.sent("/v1/completions")
+    assert (body["top_k"], body["repetition_penalty"], body["min_tokens"]) == (-1, 1.1, 3)
+    assert body["skip_special_tokens"] is False
+    assert "return_token_ids" not in body
+
+
+def test_a_tokenizer_file_gives_exact_ids_and_stop_tokens(
+    serve: Serve, tokenizer_folder: Path
+) -> None:
+    server = serve(
+        {
+            "/v1/models": listing("vllm", max_model_len=512),
+            "/v1/completions": events("a", "b", stop_reason="</L1>"),
+        }
+    )
+    with CompletionsBackend(server.url, tokenizer=tokenizer_folder) as backend:
+        assert backend.capabilities.control_tags
+        assert backend.capabilities.chat_template == "model"
+        assert backend.capabilities.exact_borders
+        tag, text = backend.pin((control("</L1>"), Segment("</L1>")))
+        assert len(tag.ids or ()) == 1
+        assert len(text.ids or ()) == 5
+        request = Request(backend.render([Message("user", "好")]), ("</L1>", "\n"), 8)
+        completion = backend.complete(request)
+        assert (completion.text, completion.finish) == ("ab", "stop")
+        assert completion.ids == backend.pin((Segment("ab"),))[0].ids
+    (body,) = server.sent("/v1/completions")
+    assert body["stop_token_ids"] == list(tag.ids or ())
+    assert body["return_token_ids"] is True
+
+
+def test_the_servers_ids_are_taken_where_they_spell_the_text(
+    serve: Serve, tokenizer_folder: Path
+) -> None:
+    ids: list[list[int]] = [[0, 1], [2, 260]]
+
+    def answer(_: dict[str, Any]) -> object:
+        return [
+            {"choices": [{"text": '!"', "finish_reason": None, "token_ids": ids[0]}]},
+            {"choices": [{"text": "#", "finish_reason": "stop", "token_ids": ids[1]}]},
+        ]
+
+    routes = {"/v1/models": listing("vllm", max_model_len=512), "/v1/completions": answer}
+    with CompletionsBackend(serve(routes).url, tokenizer=tokenizer_folder) as backend:
+        completion = backend.complete(Request((Segment("a"),), ("</L1>",), 8))
+    assert completion.text == '!"#'
+    assert completion.ids == (0, 1, 2)
+
+
+def test_a_tokenizer_of_another_model_is_refused(serve: Serve, tokenizer_folder: Path) -> None:
+    with CompletionsBackend(vllm(serve).url, tokenizer=tokenizer_folder) as backend:
+        with pytest.raises(ConfigError, match="tokenizer"):
+            backend.count_tokens([NEWLINE])
+
+
+def test_what_exceeds_the_context_is_told_before_it_is_sent(serve: Serve) -> None:
+    server = vllm(serve)
+    with CompletionsBackend(server.url) as backend:
+        with pytest.raises(ContextOverflow):
+            backend.complete(Request((Segment("长" * 600),), (), 4))
+        backend.complete(Request((Segment("长" * 510),), (), 50))
+    (body,) = server.sent("/v1/completions")
+    assert body["max_tokens"] == 2
+
+
+def test_ollama_is_asked_for_a_raw_continuation(serve: Serve) -> None:
+    server = serve(
+        {
+            "/v1/models": listing("library"),
+            "/api/version": lambda _: {"version": "0.13"},
+            "/api/generate": lambda _: {
+                "response": "焦虑",
+                "done": True,
+                "done_reason": "length",
+                "prompt_eval_count": 11,
+                "eval_count": 2,
+            },
+        }
+    )
+    with CompletionsBackend(server.url, chat_template="gemma") as backend:
+        assert backend.flavour == "ollama"
+        request = Request(backend.render([Message("user", "好")]), ("</L1>",), 2)
+        completion = backend.complete(request)
+    assert (completion.text, completion.finish) == ("焦虑", "length")
+    assert completion.usage.prompt_tokens == 11
+    (body,) = server.sent("/api/generate")
+    assert body["raw"] is True
+    assert body["prompt"].startswith("<start_of_turn>user\n")
+    assert body["options"]["stop"] == ["</L1>"]
+
+
+def test_lm_studio_tells_its_context(serve: Serve) -> None:
+    routes = {
+        "/v1/models": listing("organization_owner"),
+        "/api/v0/models": lambda _: {"data": [{"id": "m", "loaded_context_length": 3000}]},
+        "/v1/completions": events("好"),
+    }
+    with CompletionsBackend(serve(routes).url) as backend:
+        assert (backend.flavour, backend.context_size) == ("lmstudio", 3000)
+
+
+def test_a_model_must_be_named_where_there_are_several(serve: Serve) -> None:
+    server = serve({"/v1/models": lambda _: {"data": [{"id": "a"}, {"id": "b"}]}})
+    with CompletionsBackend(server.url) as backend:
+        with pytest.raises(BackendUnavailable, match="'a', 'b'"):
+            backend.render([Message("user", "好")])
+    with CompletionsBackend(server.url, model="b") as backend:
+        assert backend.name == "b"
+        assert backend.flavour == "generic"
+
+
+def test_counts_are_guessed_on_the_safe_side(serve: Serve) -> None:
+    with CompletionsBackend(serve({}).url, model="m") as backend:
+        assert backend.count_tokens((Segment("abcdef"), Segment("好好"), Segment("😭"))) == 9
+        assert backend.context_size == 4096
+        assert not backend.capabilities.prefix_cache
+
+
+@pytest.mark.parametrize("name", ["chatml", "llama3", "gemma", "mistral", "plain"])
+def test_a_named_template_carries_every_message(serve: Serve, name: str) -> None:
+    messages = [
+        Message("system", "你是倾听者。", trusted=True),
+        Message("user", "甲"),
+        Message("assistant", "乙"),
+        Message("user", "丙"),
+    ]
+    with CompletionsBackend(serve({}).url, model="m", chat_template=name) as backend:
+        segments = backend.render(messages)
+        assert [one.text for one in segments if not one.control] == [
+            one.content for one in messages
+        ]
+        assert backend.capabilities.chat_template == ("plain" if name == "plain" else "model")
+
+
+def test_a_template_file_is_taken(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "own.jinja"
+    file.write_text("{% for m in messages %}[{{ m.content }}]{% endfor %}", encoding="utf-8")
+    with CompletionsBackend(serve({}).url, model="m", chat_template=str(file)) as backend:
+        texts = [one.text for one in backend.render([Message("user", "甲")])]
+    assert texts == ["[", "甲", "]"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"base_url": "localhost:8000"}, "base_url"),
+        ({"base_url": "http://me:pw@host/v1"}, "credentials"),
+        ({"max_parallel": 0}, "max_parallel"),
+        ({"retries": -1}, "retries"),
+        ({"read_timeout_s": 0}, "read_timeout_s"),
+        ({"context_size": 8}, "context_size"),
+        ({"api_key": "a\nb"}, "headers"),
+        ({"chat_template": "chatml2"}, "did you mean 'chatml'"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        CompletionsBackend(**{"base_url": "http://127.0.0.1:1/v1", **options})
+
+
+def test_the_environments_key_goes_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
+    with FaultServer() as server, CompletionsBackend(server.url) as backend:
+        backend.complete(Request((Segment("a"),), (), 4))
+    assert "authorization" not in server.headers[0]
+
+
+def test_a_backend_that_is_dropped_gives_its_thread_back(serve: Serve) -> None:
+    backend = CompletionsBackend(serve({}).url, model="m")
+    thread = backend._jobs._thread
+    del backend
+    thread.join(timeout=5)
+    assert not thread.is_alive()
