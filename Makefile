@@ -11,7 +11,7 @@ RUN := $(VENV)/bin
 export PIP_CONSTRAINT := constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 INSTALL := $(RUN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-TEST_EXTRAS := llamacpp,transformers,langchain,train,sqlite,dev
+TEST_EXTRAS := llamacpp,transformers,endpoint,hub,langchain,train,sqlite,dev
 
 # Tests, benchmarks and training use what lies here; nothing is fetched or reported.
 OFFLINE := HF_HUB_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 LANGSMITH_TRACING=false TOKENIZERS_PARALLELISM=false

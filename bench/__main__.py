@@ -14,6 +14,8 @@ BENCHES = (
     "soak",
     "invariance",
     "parity",
+    "faults",
+    "chat_layers",
     "training",
     "llama_server",
 )

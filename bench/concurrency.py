@@ -3,8 +3,8 @@
 Each client holds chats (`bench.chats`) one after the other on one of the systems (`bench.systems`): ours, ours one at a
 time, llama-server. All clients start at once; the systems take turns from run to run, the others lying idle meanwhile.
 It ends with a Markdown table and the two goals: at 8 chats at least twice the tokens a second of one chat at a time,
-and at least those of llama-server. Where a chat takes long, each is run once. Half an hour at most for both models on
-two idle cores, and once the server's build; `--serial-at ""` leaves the slowest systems out.
+and at least those of llama-server. Where a chat takes long, each is run once and one request at a time not at all.
+About a quarter of an hour for both models on two idle cores, and once the server's build.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CONTEXT = 1024
 """Tokens of one chat's context."""
 SERVER_SLOTS = 8
 LONG_CHAT_S = 5.0
-"""Where one chat takes longer, it is run once only."""
+"""Where one chat takes longer, everything is run once, and `OneRequestAtATime` not at all."""
 SERIAL = ("one chat at a time", "one request at a time")
 
 
@@ -83,7 +83,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", action="append", help="tiny, random-0.6b or a .gguf path")
     parser.add_argument("--chats", type=counts, default=(1, 2, 4, 8, 16), help="clients at once")
     parser.add_argument("--serial-at", type=counts, default=(8,), help="clients of the locked ones")
-    parser.add_argument("--runs", type=int, default=3, help="alternated runs of each system")
+    parser.add_argument("--runs", type=int, default=3, help="alternated runs where chats are short")
     parser.add_argument(
         "--seconds", type=float, default=4.0, help="what a run should take at least"
     )
@@ -117,7 +117,10 @@ def measure(path: Path, plan: Plan) -> ModelResult:
             notes.append(f"llama-server: {' '.join(sorted(server_features()))}")
         before = {system.label: system.resident() for system in systems}
         chat_s = _seconds_of_one_chat(systems, maker)
-        runs = plan.runs if chat_s < LONG_CHAT_S else 1
+        runs = plan.runs
+        if chat_s >= LONG_CHAT_S:
+            runs = 1
+            systems = [one for one in systems if not isinstance(one, OneRequestAtATime)]
         print(f"\n{path.name}: {chat_s:.2f} s a chat alone, {runs} run(s)", flush=True)
         measured = list(_rounds(systems, maker, plan, runs, chat_s))
         memory = Memory(

@@ -68,7 +68,7 @@ def server_file() -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = _build(_sources(version, Path(scratch)), Path(scratch) / "build", is_native)
-        partial = path.with_suffix(".partial")
+        partial = path.with_name(f"{path.name}.partial")
         shutil.copy2(built, partial)
     return partial.rename(path)
 

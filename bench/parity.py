@@ -19,6 +19,7 @@ from bench.cases import GREEDY
 from empathy_agent.backends.base import Backend
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
 from empathy_agent.backends.transformers import TransformersBackend
+from empathy_agent.backends.transformers.loading import FACTS_KEY
 from empathy_agent.chain import EmpathyReply
 from empathy_agent.config import Settings
 from empathy_agent.models.resolver import TINY_PATH
@@ -49,6 +50,8 @@ def same_weights(gguf: Path, tokenizer: Path, folder: Path) -> tuple[Path, Path]
 
     # The file's own configuration lacks what transformers does not read, such as the head size.
     config = AutoConfig.from_pretrained(str(tokenizer))
+    # A demonstration model answers nobody at risk; here every post is to be answered.
+    vars(config).pop(FACTS_KEY, None)
     dequantised = AutoModelForCausalLM.from_pretrained(
         str(gguf.parent), gguf_file=gguf.name, config=config, dtype=torch.float32
     )

@@ -1,7 +1,7 @@
 """What the clients of a soak do: agent calls of every face, and requests put straight to the backend.
 
-`Scenario` is one thing to do, drawn from a client's own seed; `run` and `arun` do it and return the outcome as a word.
-What must not happen goes to `Record.problem`, with no more than one line a kind.
+`run` and `arun` do one `Scenario` each and count its outcome as a word. What must not happen goes to `Record.problem`,
+with no more than one line a kind.
 """
 
 from __future__ import annotations
@@ -13,14 +13,11 @@ import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass, replace
-from typing import Any
-
-from langchain_core.messages import AIMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig
+from dataclasses import replace
 
 from bench.soak_checks import Probes, completion_problem
-from bench.soak_posts import ELEVATED, HOSTILE, Tags, strange_quotes, tagged_post
+from bench.soak_posts import Tags, strange_quotes
+from bench.soak_scenarios import Scenario, draw_scenario
 from empathy_agent.backends.base import Completion, Event, Message, Request
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.chain import EmpathyReply
@@ -32,25 +29,7 @@ from empathy_agent.errors import (
 from empathy_graph.agent import EmpathyAgent
 from empathy_graph.events import EmpathyStreamItem
 
-KINDS = {
-    "reply": 50,
-    "leave": 14,
-    "deadline": 8,
-    "hostile": 6,
-    "elevated": 1,
-    "overflow": 2,
-    "direct": 6,
-    "direct leave": 4,
-    "direct cancel": 4,
-    "direct overflow": 1,
-    "abandoned session": 3,
-    "raising sink": 1,
-    "burst": 0.3,
-    "probe": 8,
-}
-"""What is done, by weight."""
 BURST = 48
-SHORT = {"emotion": 48, "cause": 48, "intention": 24, "strategy": 24, "answer": 64}
 _EXPECTED = {
     "BackendTimeout": {"deadline", "direct cancel"},
     "BackendCancelled": {"direct cancel"},
@@ -81,22 +60,6 @@ class Record:
             self.problems[what] += 1
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """One thing to do."""
-
-    kind: str
-    messages: list[HumanMessage | AIMessage]
-    post: str
-    tags: frozenset[str]
-    config: RunnableConfig
-    is_graph: bool
-    items: int
-    """After how many items a stream is left."""
-    seconds: float
-    """After how long a request is cancelled."""
-
-
 class Clients:
     """The clients of one agent.
 
@@ -114,59 +77,20 @@ class Clients:
         self._probes, self._record = probes, record
         self._tags = Tags()
 
-    def draw(self, draw: random.Random) -> Scenario:
-        """Return the next thing to do."""
-        (kind,) = draw.choices(list(KINDS), list(KINDS.values()))
-        tag = self._tags.new()
-        clauses = draw.choice((1, 2, 4, 8, 40)) if kind != "overflow" else 6
-        post, tags = tagged_post(tag, draw, clauses), frozenset({tag})
-        if kind == "hostile":
-            post = draw.choice(HOSTILE) + post
-        if kind == "elevated":
-            post = draw.choice(ELEVATED)
-        messages: list[HumanMessage | AIMessage] = []
-        while kind == "reply" and draw.random() < 0.3 and len(messages) < 8:
-            earlier = self._tags.new()
-            tags |= {earlier}
-            messages += [
-                HumanMessage(tagged_post(earlier, draw, 2)),
-                AIMessage("我在听，你慢慢说。"),
-            ]
-        is_graph = draw.random() < 0.8
-        settings: dict[str, Any] = {
-            "empathy_mode": "graph" if is_graph else "single_pass",
-            "empathy_budgets": SHORT if kind != "overflow" else {"answer": 30_000},
-            "empathy_show_chain": draw.random() < 0.5,
-            "empathy_sampling": {"temperature": draw.choice((0.0, 0.7, 1.5))},
-        }
-        if kind == "deadline":
-            settings["empathy_deadline_s"] = 10 ** draw.uniform(-3, 0)
-            settings["empathy_on_fault"] = draw.choice(("raise", "safe_reply"))
-        return Scenario(
-            kind,
-            [*messages, HumanMessage(post)],
-            post,
-            tags,
-            {"configurable": settings},
-            is_graph,
-            draw.randrange(12),
-            10 ** draw.uniform(-3, -0.3),
-        )
-
     def run(self, draw: random.Random) -> None:
         """Do one thing from sync code."""
-        one, started = self.draw(draw), time.perf_counter()
+        one, started = draw_scenario(self._tags, draw), time.perf_counter()
         try:
-            outcome = self._direct(one, draw) if _is_direct(one) else self._ask(one, draw)
+            outcome = self._direct(one, draw) if one.is_direct else self._ask(one, draw)
         except Exception as error:
             outcome = self._failure(one, error)
         self._record.outcome(one.kind, outcome, time.perf_counter() - started)
 
     async def arun(self, draw: random.Random) -> None:
         """Do one thing from async code."""
-        one, started = self.draw(draw), time.perf_counter()
+        one, started = draw_scenario(self._tags, draw), time.perf_counter()
         try:
-            outcome = await (self._adirect(one) if _is_direct(one) else self._aask(one, draw))
+            outcome = await (self._adirect(one) if one.is_direct else self._aask(one, draw))
         except Exception as error:
             outcome = self._failure(one, error)
         self._record.outcome(f"async {one.kind}", outcome, time.perf_counter() - started)
@@ -309,12 +233,6 @@ class Clients:
     def _report(self, problem: str | None) -> None:
         if problem is not None:
             self._record.problem(problem)
-
-
-def _is_direct(one: Scenario) -> bool:
-    return one.kind in ("probe", "burst", "raising sink", "abandoned session") or (
-        one.kind.startswith("direct")
-    )
 
 
 def _limited(request: Request, one: Scenario, draw: random.Random) -> Request:

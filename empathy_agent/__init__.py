@@ -10,6 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from empathy_agent.backends.chat import ChatBackend
+    from empathy_agent.backends.completions import CompletionsBackend
+    from empathy_agent.backends.llama_cpp import LlamaCppBackend
+    from empathy_agent.backends.transformers import TransformersBackend
     from empathy_agent.chain import (
         CauseReading,
         Chain,
@@ -48,6 +52,8 @@ __all__ = [
     "BackendUnavailable",
     "CauseReading",
     "Chain",
+    "ChatBackend",
+    "CompletionsBackend",
     "ConfigError",
     "ContextOverflow",
     "EmotionReading",
@@ -55,6 +61,7 @@ __all__ = [
     "EmpathyAgentError",
     "EmpathyReply",
     "IntentionReading",
+    "LlamaCppBackend",
     "NodeRunError",
     "OutputParseError",
     "PluginContractError",
@@ -64,6 +71,7 @@ __all__ = [
     "Settings",
     "StrategyReading",
     "TrainingDataError",
+    "TransformersBackend",
     "build_graph",
 ]
 
@@ -75,6 +83,8 @@ _EXPORTS: dict[str, str] = {
     "BackendUnavailable": "empathy_agent.errors:BackendUnavailable",
     "CauseReading": "empathy_agent.chain:CauseReading",
     "Chain": "empathy_agent.chain:Chain",
+    "ChatBackend": "empathy_agent.backends.chat:ChatBackend",
+    "CompletionsBackend": "empathy_agent.backends.completions:CompletionsBackend",
     "ConfigError": "empathy_agent.errors:ConfigError",
     "ContextOverflow": "empathy_agent.errors:ContextOverflow",
     "EmotionReading": "empathy_agent.chain:EmotionReading",
@@ -82,6 +92,7 @@ _EXPORTS: dict[str, str] = {
     "EmpathyAgentError": "empathy_agent.errors:EmpathyAgentError",
     "EmpathyReply": "empathy_agent.chain:EmpathyReply",
     "IntentionReading": "empathy_agent.chain:IntentionReading",
+    "LlamaCppBackend": "empathy_agent.backends.llama_cpp:LlamaCppBackend",
     "NodeRunError": "empathy_agent.errors:NodeRunError",
     "OutputParseError": "empathy_agent.errors:OutputParseError",
     "PluginContractError": "empathy_agent.errors:PluginContractError",
@@ -91,6 +102,7 @@ _EXPORTS: dict[str, str] = {
     "Settings": "empathy_agent.config:Settings",
     "StrategyReading": "empathy_agent.chain:StrategyReading",
     "TrainingDataError": "empathy_agent.errors:TrainingDataError",
+    "TransformersBackend": "empathy_agent.backends.transformers:TransformersBackend",
     "build_graph": "empathy_graph.builder:build_graph",
 }
 

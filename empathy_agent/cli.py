@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 GROUP = "empathy_agent.commands"
 _HELP: Mapping[str, str] = {
     "ask": "Answer a post: an argument, a file, stdin, or JSONL line by line.",
+    "chat": "Talk in the terminal; nothing is stored unless asked for.",
     "doctor": "Show what is installed, which models work, and what to do.",
     "graph": "Print the graph as Mermaid.",
     "models": "List models worth trying, fetch one, or print where one is.",
@@ -22,6 +23,13 @@ _HELP: Mapping[str, str] = {
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit."""
+    try:
+        _main(argv)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _main(argv: list[str] | None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     commands = {point.name: point for point in entry_points(group=GROUP)}
     name = arguments[0] if arguments else "--help"

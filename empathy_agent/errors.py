@@ -116,7 +116,11 @@ def boundary(error: type[EmpathyAgentError], what: str, **fields: str) -> Iterat
         kind = type(caught).__name__
     else:
         return
-    # Raised outside the handler, so that not even `__context__` holds the foreign exception.
-    raise error(
+    raised = error(
         f"{what} failed with {kind}; its text is withheld because it may quote the input", **fields
     )
+    try:
+        raise raised
+    finally:
+        # `contextmanager` resumes this generator inside its own handler, which Python would note down here.
+        raised.__context__ = None

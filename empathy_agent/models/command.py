@@ -53,7 +53,10 @@ def show() -> None:
             entry.note,
         )
     console.print(table)
-    console.print("`empathy-agent models pull MODEL` fetches one; `--model MODEL` uses it.")
+    console.print(
+        "Chosen by size and licence: what was not tried here, nobody here has judged.\n"
+        "`empathy-agent models pull MODEL` fetches one; `--model MODEL` uses it."
+    )
 
 
 @models.command()

@@ -8,6 +8,7 @@
             with MyBackend() as backend:
                 yield backend
 
+`pytest -p empathy_agent.testing.table --conformance-table` shows which checks passed, per backend.
 pytest is needed only when a kit is asked for; nothing of the product imports this package.
 """
 

@@ -22,7 +22,7 @@ from empathy_agent.errors import ConfigError
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.safety import ai_notice
 from empathy_agent.vocabulary import Language
-from empathy_graph.builder import EmpathyGraph, build_graph
+from empathy_graph.builder import EmpathyGraph, ModelLike, build_graph
 from empathy_graph.callbacks import without_tracers
 from empathy_graph.events import EmpathyStreamItem, from_custom
 from empathy_graph.prompts import Prompts
@@ -37,7 +37,8 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
     """Reads what someone wrote and answers through a Chain-of-Empathy.
 
     Args:
-        model: A backend, or `"tiny"`, a path to a GGUF, `"fake"`.
+        model: A backend, or what `open_backend` takes: `"tiny"`, a path, `"hf:org/repo"`, the
+            address of an endpoint, a LangChain chat model (see `empathy_agent.models.specs`).
         settings: Defaults of every call; `configurable["empathy_*"]` overrides them per call.
         nodes: Own nodes by role; see `build_graph`.
         prompts: Own prompts for models that were not trained on the chain.
@@ -46,7 +47,7 @@ class EmpathyAgent(Runnable[AgentInput, EmpathyStreamItem]):
 
     def __init__(
         self,
-        model: str | Backend = "tiny",
+        model: ModelLike = "tiny",
         *,
         settings: Settings | None = None,
         nodes: Mapping[str, object] | None = None,

@@ -53,8 +53,10 @@ def effective_risk(state: EmpathyState) -> RiskLevel:
 
 def must_not_generate(engine: Engine, state: EmpathyState) -> bool:
     """Return whether a fixed reply is due: at `imminent`, or lower if the model only demonstrates."""
-    limit: RiskLevel = "elevated" if engine.backend.capabilities.demonstration else "imminent"
-    return at_least(effective_risk(state), limit)
+    risk = effective_risk(state)
+    return risk == "imminent" or (
+        at_least(risk, "elevated") and engine.backend.capabilities.demonstration
+    )
 
 
 class AnswerWriter:

@@ -7,10 +7,12 @@ behind it. The graph has no checkpointer of its own: as a subgraph it takes part
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -48,11 +50,13 @@ OWN: Mapping[NodeName, Core] = {
 SWAPPABLE: tuple[NodeName, ...] = ("emotion", "cause", "intention", "respond")
 """The nodes a host may replace; the gate and the fixed replies are the safety floor."""
 
+ModelLike = str | os.PathLike[str] | BaseChatModel | Backend
+"""What a face takes as its model."""
 EmpathyGraph = CompiledStateGraph[EmpathyState, Settings, EmpathyInput, EmpathyOutput]
 
 
 def build_graph(
-    model: str | Backend = "tiny",
+    model: ModelLike = "tiny",
     *,
     settings: Settings | None = None,
     nodes: Mapping[str, object] | None = None,
@@ -62,7 +66,8 @@ def build_graph(
     """Compile the graph over a model.
 
     Args:
-        model: A backend, or what `open_backend` takes: `"tiny"`, a path to a GGUF, `"fake"`.
+        model: A backend, or what `open_backend` takes: `"tiny"`, a path, `"hf:org/repo"`, the
+            address of an endpoint, a LangChain chat model (see `empathy_agent.models.specs`).
         settings: Defaults of every call.
         nodes: Own nodes by role (`emotion`, `cause`, `intention`, `respond`): an object,
             `"module:attr"`, or a plugin's name.

@@ -33,6 +33,8 @@ from empathy_graph.steps import Step, Steps
 
 ATTEMPTS = 2
 """An empty or repeating part is tried once more."""
+LEAST_TOKENS = 4
+"""Tokens the second attempt must write: a model never trained on the chain may end its turn inside a part."""
 
 
 QUOTING: frozenset[LayerName] = frozenset({"emotion", "cause"})
@@ -108,6 +110,7 @@ def write_part(
                 segments,
                 stop=stop,
                 max_new_tokens=budget,
+                min_new_tokens=min(LEAST_TOKENS, budget) if attempt else 0,
                 attempt=attempt,
                 quotes=quotes,
             )
@@ -192,8 +195,13 @@ def layer_state(
         reading=read.model_dump(mode="json"),
         rail=[hit.model_dump(mode="json") for hit in hits],
         usage=(usage or Usage()).model_dump(),
-        warnings=[f"layer {name!r} reached its token budget"] if finish == "length" else [],
+        warnings=_warnings(name, text, finish),
     )
+
+
+def _warnings(name: LayerName, text: str, finish: Literal["stop", "length"]) -> list[str]:
+    notes = [f"layer {name!r} reached its token budget"] if finish == "length" else []
+    return notes if text.strip() else [*notes, f"layer {name!r} is empty"]
 
 
 def announce_start(run: Run, name: LayerName) -> None:

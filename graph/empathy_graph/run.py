@@ -75,6 +75,7 @@ class Run:
         *,
         stop: tuple[str, ...],
         max_new_tokens: int,
+        min_new_tokens: int = 0,
         attempt: int = 0,
         quotes: Quotes | None = None,
     ) -> Request:
@@ -84,6 +85,7 @@ class Run:
             segments=tuple(segments),
             stop=stop,
             max_new_tokens=max_new_tokens,
+            min_new_tokens=min_new_tokens,
             sampling=_reseeded(self.settings.sampling, attempt),
             deadline=turn["deadline"],
             cancel=self.cancel,

@@ -1,4 +1,4 @@
-"""Models and a server, made once a session: tiny random-weight GGUF files, `llama_cpp.server`."""
+"""Models and a server, made once a session: tiny random weights, and a real `llama_cpp.server`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from empathy_agent.testing.random_checkpoint import Family, write_random_checkpoint
 from empathy_agent.testing.random_gguf import write_random_gguf
 
 _EMBEDDED = Path(__file__).parents[2] / "empathy_agent" / "models" / "empathy-tiny-zh.gguf"
@@ -31,8 +32,22 @@ def plain_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Family], Path]:
+    """Return what gives the folder of a family's random safetensors model, written once."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    root = tmp_path_factory.mktemp("checkpoints")
+
+    def write(family: Family) -> Path:
+        path = root / family
+        return path if path.exists() else write_random_checkpoint(path, family)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def llama_cpp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield the address of a real server that serves the embedded model on the loopback."""
+    pytest.importorskip("uvicorn", reason="llama-cpp-python[server] is not installed")
     log = tmp_path_factory.mktemp("server") / "log"
     model = ("--model", str(_EMBEDDED), "--n_ctx", "1024", "--n_threads", "1")
     with log.open("wb") as output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ from empathy_agent.backends.chat import ChatBackend
 from empathy_agent.backends.fake import FakeBackend
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.testing import BackendConformance
+from empathy_agent.testing.random_checkpoint import Family
 from empathy_agent.testing.scripted_chat import JsonChatModel, ScriptedChatModel
 
 _DELAY_S = 0.0002
@@ -94,7 +95,34 @@ class TestEmbeddedModel(BackendConformance):
             yield backend
 
 
-@pytest.mark.model
+class TestTransformers(BackendConformance):
+    label = "transformers"
+
+    @pytest.fixture
+    def backend(self, checkpoint: Callable[[Family], Path]) -> Iterator[Backend]:
+        with open_backend(checkpoint("qwen3"), n_threads=1, device_map="cpu") as backend:
+            yield backend
+
+    @pytest.fixture
+    def crowded(self, checkpoint: Callable[[Family], Path]) -> Iterator[Backend]:
+        path = checkpoint("qwen3")
+        with open_backend(
+            path, n_threads=1, device_map="cpu", parallel_sequences=1, max_waiting=2
+        ) as backend:
+            yield backend
+
+
+class TestTransformersWithoutBatching(BackendConformance):
+    label = "transformers, no batching"
+
+    @pytest.fixture
+    def backend(self, checkpoint: Callable[[Family], Path]) -> Iterator[Backend]:
+        path = checkpoint("gemma3_text")
+        with open_backend(path, n_threads=1, device_map="cpu", batching=False) as backend:
+            yield backend
+
+
+@pytest.mark.slow
 class TestEmbeddedWeights(BackendConformance):
     label = "its weights, transformers"
 
@@ -102,14 +130,6 @@ class TestEmbeddedWeights(BackendConformance):
     def backend(self) -> Iterator[Backend]:
         pytest.importorskip("transformers", reason="transformers is not installed")
         with open_backend(_WEIGHTS, n_threads=1, device_map="cpu") as backend:
-            yield backend
-
-    @pytest.fixture
-    def crowded(self) -> Iterator[Backend]:
-        pytest.importorskip("transformers", reason="transformers is not installed")
-        with open_backend(
-            _WEIGHTS, n_threads=1, device_map="cpu", parallel_sequences=1, max_waiting=2
-        ) as backend:
             yield backend
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from empathy_agent.backends.transformers import TransformersBackend
 from empathy_agent.backends.transformers.backend import is_available
 from empathy_agent.errors import BackendError, BackendUnavailable
 from empathy_agent.segments import NEWLINE, Segment, control
-from empathy_agent.testing import BackendConformance
 from empathy_agent.testing.kit import GREEDY
 from empathy_agent.testing.random_checkpoint import WINDOW, Family, write_random_checkpoint
 
@@ -39,31 +38,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         return path if path.exists() else write_random_checkpoint(path, family)
 
     return write
-
-
-class TestTransformers(BackendConformance):
-    @pytest.fixture
-    def backend(self, folder: Folder) -> Iterator[Backend]:
-        with TransformersBackend(folder("qwen3"), n_threads=1, device_map="cpu") as backend:
-            yield backend
-
-
-class TestTransformersWithoutBatching(BackendConformance):
-    @pytest.fixture
-    def backend(self, folder: Folder) -> Iterator[Backend]:
-        with TransformersBackend(
-            folder("gemma3_text"), n_threads=1, device_map="cpu", batching=False
-        ) as backend:
-            yield backend
-
-
-@pytest.mark.model
-@pytest.mark.slow
-class TestTheTrainedCheckpoint(BackendConformance):
-    @pytest.fixture
-    def backend(self) -> Iterator[Backend]:
-        with TransformersBackend(TINY, device_map="cpu") as backend:
-            yield backend
 
 
 def _generate(folder: Path, ids: Sequence[int], count: int) -> tuple[int, ...]:

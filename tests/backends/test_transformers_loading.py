@@ -156,7 +156,7 @@ def test_what_is_no_model_folder_is_named(folder: Path, tmp_path: Path) -> None:
         ({"model_type": "t5"}, "translates text"),
         ({"model_type": "mamba"}, "no plain attention model"),
         ({"model_type": "qwen3_next"}, "no plain attention model"),
-        ({"model_type": "bert"}, "lacks .* tensors"),
+        ({"model_type": "bert", "hidden_size": 24, "num_hidden_layers": 1}, "lacks .* tensors"),
     ],
     ids=["unknown", "own code", "translator", "recurrent", "hybrid", "encoder"],
 )

@@ -18,7 +18,7 @@ from empathy_agent.chain import EmpathyReply
 from empathy_agent.errors import BackendUnavailable
 from tests.graph.posts import ENGLISH, IMMINENT, POST
 
-COMMANDS = ("ask", "doctor", "graph")
+COMMANDS = ("ask", "chat", "doctor", "graph")
 
 
 class Ended(NamedTuple):

@@ -71,6 +71,6 @@ def test_constraints_pin_every_requirement_and_name_no_host(repository: Path) ->
 
 def test_every_command_that_is_registered_can_be_loaded() -> None:
     commands = importlib.metadata.entry_points(group="empathy_agent.commands")
-    assert {"ask", "doctor", "graph"} <= commands.names
+    assert {"ask", "chat", "doctor", "graph", "models"} <= commands.names
     for command in commands:
         assert callable(command.load()), command.name

@@ -24,6 +24,7 @@ from transformers import (
     TrainingArguments,
 )
 
+from empathy_agent.backends.transformers.loading import FACTS_KEY
 from empathy_agent.errors import ConfigError
 from empathy_trainers.base import ClockCallback, LossLog, compute_dtype, last_checkpoint
 from empathy_trainers.data.blocks import BlockDataset, tier_documents, write_blocks
@@ -83,7 +84,7 @@ def model_config(
     shape: ModelShape, vocab_size: int, *, end: int | None = None, pad: int | None = None
 ) -> Qwen3Config:
     """Return a Qwen3 configuration of `shape`, with tied embeddings."""
-    return Qwen3Config(
+    config = Qwen3Config(
         vocab_size=vocab_size,
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.layers,
@@ -97,6 +98,8 @@ def model_config(
         eos_token_id=end,
         pad_token_id=pad,
     )
+    setattr(config, FACTS_KEY, {"languages": ["zh"], "demonstration": True})
+    return config
 
 
 def build_model(shape: ModelShape, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:

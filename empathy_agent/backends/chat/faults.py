@@ -28,7 +28,8 @@ _REFUSED_NAME: Final = re.compile(
     r"BadRequest|InvalidRequest|InvalidArgument|Unprocessable|NotFound|NotImplemented|"
     r"^(?:Type|Value|Attribute)Error$|^ValidationError$"
 )
-_REFUSED: Final = frozenset({400, 404, 405, 415, 422, 501})
+_REFUSED: Final = frozenset({400, 404, 405, 415, 422, 500, 501})
+"""Some servers, such as llama-cpp-python's, answer 500 to a field they do not know."""
 _DEPTH: Final = 6
 
 

@@ -57,11 +57,6 @@ class StructuredModel:
         self._at = 0
         self._is_proved = False
 
-    @property
-    def mode(self) -> Mode:
-        """The way that is tried first now."""
-        return self._modes[self._at]
-
     def ask(
         self, form: Form, ask: Ask, check: Callable[[], None], node: LayerName
     ) -> tuple[dict[LayerName, str], Usage]:

@@ -41,17 +41,32 @@ class Calls:
             trust_env=False,
         )
 
-    async def find(self, method: str, url: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401
+    async def find(
+        self,
+        method: str,
+        url: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        is_optional: bool = True,
+    ) -> Any:  # noqa: ANN401 - JSON
         """Return the JSON that a call brings, or None where the server does not know it.
 
+        Args:
+            method: `"GET"` or `"POST"`.
+            url: The whole address.
+            body: Sent as JSON.
+            is_optional: Take any refusal for not knowing it: gateways refuse unknown paths in
+                many ways. Otherwise a refused key or a server that is not ready is told.
+
         Raises:
-            Fault: There is no connection, the key is refused, or the server is not ready.
+            Fault: There is no connection, or the server refuses what is not optional.
         """
         try:
             return await self.ask(method, url, body)
         except Fault as fault:
             is_no_json = fault.status is None and type(fault.error) is BackendError
-            if fault.status not in _UNKNOWN_THERE and not is_no_json:
+            is_refused = fault.status is not None and is_optional
+            if not (is_refused or is_no_json or fault.status in _UNKNOWN_THERE):
                 raise
         return None
 

@@ -222,6 +222,7 @@ class Continuation:
     async def _usage(self, text: str, ids: tuple[int, ...]) -> Usage:
         counts, tokens = self._counts, self._server.tokens
         written = len(ids) or (await tokens.count(text) if tokens.is_exact else self._tokens)
+        written = min(written, self._request.max_new_tokens)  # tokenised again, it may be more
         if counts.completion is not None:
             written = self._tokens_before + counts.completion
         prompt = self._prompt.count

@@ -68,7 +68,7 @@ async def probe(calls: Calls, options: Options) -> Server:
         Fault: It cannot be reached, or refuses the key.
         BackendUnavailable: It offers several models and none was named, or none at all.
     """
-    listed = await calls.find("GET", f"{options.url}/models")
+    listed = await calls.find("GET", f"{options.url}/models", is_optional=False)
     entries = [one for one in _entries(listed) if isinstance(one.get("id"), str)]
     model = _choose(options.model, [one["id"] for one in entries])
     entry = next((one for one in entries if one["id"] == model), entries[0] if entries else {})

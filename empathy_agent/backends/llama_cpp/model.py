@@ -30,6 +30,7 @@ CacheType = Literal["f32", "f16", "q8_0"]
 CACHE_BYTES: Mapping[CacheType, float] = {"f32": 4, "f16": 2, "q8_0": 34 / 32}
 """Bytes that each type takes a value; see `ggml_type` in ggml.h."""
 _GGML_TYPE: Mapping[CacheType, int] = {"f32": 0, "f16": 1, "q8_0": 8}
+_FLASH_ATTENTION_OFF = 0  # LLAMA_FLASH_ATTN_TYPE_DISABLED
 _CACHE_BYTES = 256 * 2**20
 """What the memory may take at most, unless one full context takes more."""
 _ABORTABLE_TOKENS = 16
@@ -109,6 +110,8 @@ class LlamaModel:
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = True
         params.type_k = params.type_v = _GGML_TYPE[self._cache_type]
+        if self._cache_type == "f32":  # flash attention computes with half precision in between
+            params.flash_attn_type = _FLASH_ATTENTION_OFF
         params.no_perf = True
         context = self._library.llama_init_from_model(self._model, params)
         if not context:

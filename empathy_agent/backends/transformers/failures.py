@@ -30,6 +30,7 @@ def explained(what: str, action: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 
 def reason_of(error: Exception) -> str:
+    """Return why a model does not load, and what to do."""
     text, kind = str(error), type(error).__name__
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "allocate memory" in text:
         return "there is not enough memory for it; take a smaller model, dtype or quantization"

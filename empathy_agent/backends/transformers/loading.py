@@ -7,6 +7,7 @@ raise on the way goes through `failures`.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,8 @@ def _load_network(source: Source, config: Any) -> Any:  # noqa: ANN401
         dtype = torch.float32  # CPUs compute half precision slowly, and no better than it is
     if source.quantization is not None:
         options["quantization_config"] = _quantization(source.quantization)
+        # It logs a line for every matrix product, also after loading.
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if source.attention is not None:
         options["attn_implementation"] = source.attention
     network, report = load(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from empathy_agent.backends.base import Backend
 from empathy_agent.config import Settings
 from empathy_graph.agent import EmpathyAgent
+from empathy_graph.builder import ModelLike
 from empathy_graph.chat.commands import handle
 from empathy_graph.chat.interrupts import Interrupts
 from empathy_graph.chat.lines import Lines, Source
@@ -17,7 +17,7 @@ from empathy_graph.chat.view import ChatView
 
 
 def run_chat(
-    model: str | Backend,
+    model: ModelLike,
     settings: Settings,
     history: Path,
     thread: str | None = None,

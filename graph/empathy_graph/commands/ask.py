@@ -42,7 +42,10 @@ def ask(
         str | None,
         typer.Option(help="listening, validation, understanding, advice or information."),
     ] = None,
-    model: Annotated[str, typer.Option(help="'tiny', a .gguf path, 'fake'.")] = "tiny",
+    model: Annotated[
+        str,
+        typer.Option(help="'tiny', a .gguf or folder, hf:org/repo/Q4_K_M, http://host/v1#model."),
+    ] = "tiny",
     mode: Annotated[str, typer.Option(help="graph or single_pass.")] = "graph",
     region: Annotated[str | None, typer.Option(help="Crisis resources: CN, US, UK, EU.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None,

@@ -18,6 +18,8 @@ PACKAGES = (
     ("langchain-core", "core"),
     ("langgraph", "core"),
     ("llama-cpp-python", "[llamacpp]"),
+    ("huggingface-hub", "[hub]"),
+    ("httpx", "[endpoint]"),
     ("transformers", "[transformers]"),
     ("torch", "[transformers]"),
     ("langchain", "[langchain]"),
@@ -29,7 +31,8 @@ PACKAGES = (
 
 def doctor(
     model: Annotated[
-        str, typer.Option(help="The model to open: 'tiny', a .gguf path, 'fake'.")
+        str,
+        typer.Option(help="'tiny', a .gguf or folder, hf:org/repo/Q4_K_M, http://host/v1#model."),
     ] = "tiny",
 ) -> None:
     """Show what is installed, whether the model opens, and what to do."""

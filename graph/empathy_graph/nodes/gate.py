@@ -69,7 +69,8 @@ def _turn(
     run: Run, messages: Sequence[AnyMessage], post: str, lang: Language, risk: RiskLevel
 ) -> TurnState:
     settings = run.settings
-    languages = run.backend.capabilities.languages
+    # A remote backend may have to be asked first: nobody in danger waits for that.
+    languages = None if risk == "imminent" else run.backend.capabilities.languages
     supported = languages is None or lang in languages
     turn = TurnState(
         lang=lang,

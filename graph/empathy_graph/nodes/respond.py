@@ -15,7 +15,7 @@ from empathy_agent.segments import ANSWER_CLOSE
 from empathy_agent.vocabulary import Act, LayerName, Support
 from empathy_graph.answer import AnswerWriter, effective_risk
 from empathy_graph.faults import is_raised
-from empathy_graph.layers import ATTEMPTS, closing, open_part, write_layer
+from empathy_graph.layers import ATTEMPTS, LEAST_TOKENS, closing, open_part, write_layer
 from empathy_graph.run import Run
 from empathy_graph.state import EmpathyState, Json, LayerState
 from empathy_graph.steps import Step, Steps
@@ -69,6 +69,7 @@ def write_answer(
             segments,
             stop=closing(ANSWER_CLOSE),
             max_new_tokens=run.settings.budgets.answer,
+            min_new_tokens=LEAST_TOKENS if attempt else 0,
             attempt=attempt,
         )
         try:

@@ -251,7 +251,13 @@ class Refusing(JsonChatModel):
     def answer_to(self, call: ChatCall) -> Any:
         if call.mode in (*self.knows, "prompt") or call.schema is None:
             return default_line(call)
-        return NotImplementedError("no such thing") if self.refuses else "好的，我来说说。"
+        if not self.refuses:
+            return "好的，我来说说。"
+        if call.mode != "json_schema":
+            return NotImplementedError("no such thing")
+        error = RuntimeError("unknown field")
+        error.status_code = 500  # type: ignore[attr-defined]
+        return error
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["refused", "answered in prose"])

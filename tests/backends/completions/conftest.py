@@ -64,7 +64,7 @@ def embedded_url(repository: Path) -> Iterator[str]:
 
 
 class StubServer:
-    """Answers each path with what its route returns for the body: JSON, or a list of SSE events."""
+    """Answers each path with what its route returns for the body: JSON, a list of events, or a status."""
 
     def __init__(self, routes: Mapping[str, Route]) -> None:
         self.routes = dict(routes)
@@ -88,7 +88,8 @@ class StubServer:
                 stub.bodies.append((self.path, body))
                 route = stub.routes.get(self.path)
                 value = None if route is None else route(body)
-                self.send_response(404 if value is None else 200)
+                status = value if isinstance(value, int) else 404 if value is None else 200
+                self.send_response(status)
                 kind = "text/event-stream" if isinstance(value, list) else "application/json"
                 self.send_header("Content-Type", kind)
                 self.end_headers()
@@ -97,7 +98,7 @@ class StubServer:
                         self.wfile.write(b"data: " + json.dumps(event).encode() + b"\n\n")
                     self.wfile.write(b"data: [DONE]\n\n")
                 else:
-                    self.wfile.write(json.dumps(value or {}).encode())
+                    self.wfile.write(json.dumps({} if status != 200 else value).encode())
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)

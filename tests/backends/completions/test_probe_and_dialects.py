@@ -14,7 +14,6 @@ from empathy_agent.backends.fit import fit
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendUnavailable, ConfigError, ContextOverflow
 from empathy_agent.segments import ALL_TAGS, NEWLINE, Segment, control
-from empathy_agent.testing.fault_server import FaultServer
 
 pytestmark = pytest.mark.enable_socket
 
@@ -235,58 +234,34 @@ def test_counts_are_guessed_on_the_safe_side(serve: Serve) -> None:
         assert not backend.capabilities.prefix_cache
 
 
-@pytest.mark.parametrize("name", ["chatml", "llama3", "gemma", "mistral", "plain"])
-def test_a_named_template_carries_every_message(serve: Serve, name: str) -> None:
-    messages = [
-        Message("system", "你是倾听者。", trusted=True),
-        Message("user", "甲"),
-        Message("assistant", "乙"),
-        Message("user", "丙"),
-    ]
-    with CompletionsBackend(serve({}).url, model="m", chat_template=name) as backend:
-        segments = backend.render(messages)
-        assert [one.text for one in segments if not one.control] == [
-            one.content for one in messages
-        ]
-        assert backend.capabilities.chat_template == ("plain" if name == "plain" else "model")
+def test_a_refused_key_is_told_at_the_first_use(serve: Serve) -> None:
+    with CompletionsBackend(serve({"/v1/models": lambda _: 401}).url) as backend:
+        with pytest.raises(BackendUnavailable, match="api_key"):
+            backend.render([Message("user", "好")])
 
 
-def test_a_template_file_is_taken(serve: Serve, tmp_path: Path) -> None:
-    file = tmp_path / "own.jinja"
-    file.write_text("{% for m in messages %}[{{ m.content }}]{% endfor %}", encoding="utf-8")
-    with CompletionsBackend(serve({}).url, model="m", chat_template=str(file)) as backend:
-        texts = [one.text for one in backend.render([Message("user", "甲")])]
-    assert texts == ["[", "甲", "]"]
+def test_a_server_that_still_loads_is_not_taken_for_another(serve: Serve) -> None:
+    server = serve({"/v1/models": lambda _: 503})
+    with CompletionsBackend(server.url, model="m") as backend:
+        with pytest.raises(BackendUnavailable, match="503"):
+            backend.render([Message("user", "好")])
+        server.routes["/v1/models"] = listing("vllm", max_model_len=512)
+        assert backend.context_size == 512
 
 
-@pytest.mark.parametrize(
-    ("options", "word"),
-    [
-        ({"base_url": "localhost:8000"}, "base_url"),
-        ({"base_url": "http://me:pw@host/v1"}, "credentials"),
-        ({"max_parallel": 0}, "max_parallel"),
-        ({"retries": -1}, "retries"),
-        ({"read_timeout_s": 0}, "read_timeout_s"),
-        ({"context_size": 8}, "context_size"),
-        ({"api_key": "a\nb"}, "headers"),
-        ({"chat_template": "chatml2"}, "did you mean 'chatml'"),
-    ],
-)
-def test_a_setting_that_cannot_work_is_refused(options: dict[str, Any], word: str) -> None:
-    with pytest.raises(ConfigError, match=word):
-        CompletionsBackend(**{"base_url": "http://127.0.0.1:1/v1", **options})
+def test_a_gateway_that_refuses_unknown_paths_is_a_generic_server(serve: Serve) -> None:
+    routes = {path: lambda _: 403 for path in ("/props", "/api/version", "/extras/tokenize/count")}
+    with CompletionsBackend(serve({**routes, "/v1/models": listing("us")}).url) as backend:
+        assert backend.flavour == "generic"
 
 
-def test_the_environments_key_goes_to_openai_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-env")
-    with FaultServer() as server, CompletionsBackend(server.url) as backend:
-        backend.complete(Request((Segment("a"),), (), 4))
-    assert "authorization" not in server.headers[0]
-
-
-def test_a_backend_that_is_dropped_gives_its_thread_back(serve: Serve) -> None:
-    backend = CompletionsBackend(serve({}).url, model="m")
-    thread = backend._jobs._thread
-    del backend
-    thread.join(timeout=5)
-    assert not thread.is_alive()
+def test_what_was_counted_can_be_forgotten(serve: Serve) -> None:
+    server = llama_server(serve)
+    with CompletionsBackend(server.url) as backend:
+        for _ in range(2):
+            backend.pin((Segment("好"),))
+        counted = len(server.sent("/tokenize"))
+        backend.forget()
+        backend.pin((Segment("好"),))
+        assert len(server.sent("/tokenize")) == counted + 1
+    backend.forget()
