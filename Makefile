@@ -2,7 +2,7 @@
 #   PYTHON=python3.12   another interpreter (3.11 or newer) for .venv
 #   TORCH_INDEX=URL     a package index with CPU builds of torch, as pip's --extra-index-url
 #   BASE=trainers/checkpoints/empathy-tiny-zh   let `model` go on from the committed base model
-#   ARGS="..."          more arguments for pytest in `test` and `test-slow`, or for `ask` in `demo`
+#   ARGS="..."          more arguments for pytest in `test` and `test-slow`, for `ask` in `demo`, for `bench`
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,7 +53,7 @@ model: $(VENV)/.setup ## train the embedded model by its recipe (EMPATHY_DATA: c
 	  --recipe trainers/recipes/tiny-cpu.yaml $(if $(BASE),--base $(BASE)) $(ARGS)
 
 bench: $(VENV)/.setup ## measure speed on this machine
-	$(OFFLINE) $(RUN)/python -m bench
+	$(OFFLINE) $(RUN)/python -m bench $(ARGS)
 
 # -- the environment; stamps lie in .venv, so that removing it forgets them ---------------------
 

@@ -1,4 +1,4 @@
-"""What a soak's clients may do: `Scenario` is one thing, `draw_scenario` draws the next from a client's own seed."""
+"""What a soak's clients may do: a `Scenario` each; `draw_scenario` draws the next from a client's seed."""
 
 from __future__ import annotations
 

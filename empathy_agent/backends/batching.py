@@ -98,7 +98,7 @@ class TokenEngine:
         return outcomes
 
     def is_held(self, session: str | None) -> bool:
-        """Return whether a slot is held for `session`; safe from any thread."""
+        """Return whether a slot is kept for `session`; safe from any thread."""
         return self.pool.is_held(session)
 
     def close(self) -> None:

@@ -133,10 +133,9 @@ class SlotPool:
         slot.kept_until = self._clock() + KEEP_S if keep and slot.session is not None else 0.0
 
     def is_held(self, session: str | None) -> bool:
-        """Return whether a slot runs for `session` or is kept for it; safe from any thread."""
+        """Return whether an idle slot is kept for `session`; safe from any thread."""
         return session is not None and any(
-            slot.session == session and (slot.reserved or self._is_kept(slot))
-            for slot in self._slots
+            slot.session == session and self._is_kept(slot) for slot in self._slots
         )
 
     def clear(self) -> None:

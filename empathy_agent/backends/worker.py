@@ -56,7 +56,7 @@ class Engine(Protocol):
         """Compute one batch for some of the active `jobs`, at least for one."""
 
     def is_held(self, session: str | None) -> bool:
-        """Return whether resources are held for the requests of `session`."""
+        """Return whether resources are kept for the next request of `session`."""
 
     def close(self) -> None:
         """Free the model."""
@@ -92,7 +92,7 @@ class Job:
         """Hand `item` to the sink; False where the sink broke its contract and raised."""
         try:
             self.sink(item)
-        except Exception:  # whatever it says may quote the text it was given
+        except BaseException:  # a cancelled task's error is no `Exception`, and must not end the thread
             return False
         return True
 

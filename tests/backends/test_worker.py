@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -140,12 +141,13 @@ def test_a_fault_while_admitting_ends_only_that_request() -> None:
     worker.close()
 
 
-def test_a_sink_that_raises_loses_its_request_and_harms_no_other() -> None:
+@pytest.mark.parametrize("error", [ValueError("a broken sink"), asyncio.CancelledError()])
+def test_a_sink_that_raises_loses_its_request_and_harms_no_other(error: BaseException) -> None:
     engine = _Engine(length=50)
     worker = Worker(engine, "test")
 
     def sink(item: object) -> None:
-        raise ValueError("a broken sink")
+        raise error
 
     worker.submit(_request("broken"), sink)
     assert _last(_submit(worker, _request("fine"))) is _DONE

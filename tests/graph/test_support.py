@@ -58,9 +58,9 @@ def test_an_answer_of_nothing_but_advice_is_tried_again_and_then_replaced() -> N
     assert parts(backend).count("answer") == 2
     assert reply.finish == "safe_reply"
     assert reply.answer.strip()
-    second = FakeBackend({"answer": ["你应该早点睡。", "我在。"]})
+    second = FakeBackend({"answer": ["你应该早点睡。", "我在听你说。"]})
     again = EmpathyAgent(second, settings=Settings(support="listening")).invoke(POST)
-    assert (again.answer, again.finish) == ("我在。", "stop")
+    assert (again.answer, again.finish) == ("我在听你说。", "stop")
 
 
 def test_advice_to_seek_help_is_kept_under_risk() -> None:

@@ -36,6 +36,8 @@ class LlamaCppBackend(TokenBackend):
         batching: Whether requests share batches, which is several times faster; otherwise they
             take turns, and no text depends on who else is served (see the README).
         max_waiting: Requests that may wait before further ones are refused with `BackendBusy`.
+        cache_tokens: Tokens that all requests may hold together; None for a full context each, as
+            far as they fit 1 GiB. At least one context.
         n_gpu_layers: Layers to put on a GPU; None leaves it to llama.cpp.
         cache_type: How the cache keeps keys and values: `"q8_0"` takes half the memory of `"f16"`,
             `"f32"` rounds nothing.
@@ -56,6 +58,7 @@ class LlamaCppBackend(TokenBackend):
         parallel_sequences: int = 8,
         batching: bool = True,
         max_waiting: int = MAX_WAITING,
+        cache_tokens: int | None = None,
         n_gpu_layers: int | None = None,
         cache_type: CacheType = "f16",
         chat_template: Literal["model", "plain"] = "model",
@@ -66,6 +69,7 @@ class LlamaCppBackend(TokenBackend):
         _check_range("n_ctx", n_ctx, 256, 2**24)
         _check_range("n_threads", n_threads, 1, 512)
         _check_range("parallel_sequences", parallel_sequences, 1, 64)
+        _check_range("cache_tokens", cache_tokens, 256, 2**28)
         _check_range("max_waiting", max_waiting, 1, 2**20)
         if cache_type not in CACHE_BYTES:
             raise ConfigError(f"'cache_type' must be one of {', '.join(CACHE_BYTES)}")
@@ -76,6 +80,7 @@ class LlamaCppBackend(TokenBackend):
             threads=n_threads or physical_cores(),
             n_gpu_layers=n_gpu_layers,
             cache_type=cache_type,
+            cache_tokens=cache_tokens,
         )
         super().__init__(model, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
         vocabulary = model.vocabulary

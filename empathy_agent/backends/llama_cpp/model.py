@@ -31,8 +31,8 @@ CACHE_BYTES: Mapping[CacheType, float] = {"f32": 4, "f16": 2, "q8_0": 34 / 32}
 """Bytes that each type takes a value; see `ggml_type` in ggml.h."""
 _GGML_TYPE: Mapping[CacheType, int] = {"f32": 0, "f16": 1, "q8_0": 8}
 _FLASH_ATTENTION_OFF = 0  # LLAMA_FLASH_ATTN_TYPE_DISABLED
-_CACHE_BYTES = 256 * 2**20
-"""What the memory may take at most, unless one full context takes more."""
+_CACHE_BYTES = 2**30
+"""What the memory takes at most unless told, and unless one full context takes more."""
 _ABORTABLE_TOKENS = 16
 """Shorter evaluations are over before anybody could cancel them; the callback costs more."""
 _ABORTED = 2  # return value of llama_decode
@@ -48,6 +48,8 @@ class LlamaModel:
         threads: Threads of a computation.
         n_gpu_layers: Layers to put on a GPU; None leaves it to the library.
         cache_type: How keys and values are kept.
+        cache_tokens: Tokens that all sequences hold together; None for a full context each, as far
+            as they fit 1 GiB.
 
     Raises:
         BackendUnavailable: The model or its context does not load; the message says why.
@@ -62,17 +64,21 @@ class LlamaModel:
         threads: int,
         n_gpu_layers: int | None,
         cache_type: CacheType,
+        cache_tokens: int | None,
     ) -> None:
         self._library = library = load_library()
         self._model = load_model(path, n_gpu_layers)
         trained = library.llama_model_n_ctx_train(self._model)
         self.context_size = context_size or min(trained, _MAX_DEFAULT_CONTEXT)
         self._cache_type = cache_type
-        self.cache_tokens = self._cache_tokens(parallel_sequences)
-        self._context = self._open_context(parallel_sequences, threads)
-        self._memory = library.llama_get_memory(self._context)
         self.vocabulary = Vocabulary(self._model)
         self.fingerprint = self.vocabulary.fingerprint
+        self.token_bytes = self._token_bytes()
+        self.cache_tokens = max(
+            cache_tokens or self._default_cache(parallel_sequences), self.context_size
+        )
+        self._context = self._open_context(parallel_sequences, threads)
+        self._memory = library.llama_get_memory(self._context)
         self.can_rollback = not (
             library.llama_model_is_recurrent(self._model)
             or library.llama_model_is_hybrid(self._model)
@@ -93,13 +99,21 @@ class LlamaModel:
         self._never = library.ggml_abort_callback(0)
         self._can_abort = False
 
-    def _cache_tokens(self, parallel_sequences: int) -> int:
-        library, model = self._library, self._model
-        head_size = library.llama_model_n_embd(model) // library.llama_model_n_head(model)
-        values = library.llama_model_n_layer(model) * library.llama_model_n_head_kv(model)
-        token_bytes = max(int(2 * CACHE_BYTES[self._cache_type] * values * head_size), 1)  # K and V
+    def _default_cache(self, parallel_sequences: int) -> int:
         wanted = self.context_size * parallel_sequences
-        return max(self.context_size, min(wanted, _CACHE_BYTES // token_bytes))
+        return max(self.context_size, min(wanted, _CACHE_BYTES // self.token_bytes))
+
+    def _token_bytes(self) -> int:
+        """Return the bytes that the cache takes for one token."""
+        library, model = self._library, self._model
+        kind = self.vocabulary.metadata("general.architecture")
+        usual = library.llama_model_n_embd(model) // library.llama_model_n_head(model)
+        sizes = (
+            int(self.vocabulary.metadata(f"{kind}.attention.{name}_length") or usual)
+            for name in ("key", "value")
+        )
+        heads = library.llama_model_n_layer(model) * library.llama_model_n_head_kv(model)
+        return max(int(CACHE_BYTES[self._cache_type] * heads * sum(sizes)), 1)
 
     def _open_context(self, parallel_sequences: int, threads: int) -> object:
         params = self._library.llama_context_default_params()
@@ -119,7 +133,7 @@ class LlamaModel:
             self._library.llama_model_free(self._model)
             raise BackendUnavailable(
                 f"llama.cpp cannot open a context of {self.cache_tokens} tokens, most likely for "
-                "lack of memory; set a smaller n_ctx"
+                "lack of memory; set a smaller n_ctx or cache_tokens"
             )
         return context
 
