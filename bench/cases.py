@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 
 from bench.bare import BareLoop
-from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.config import Sampling
 from empathy_agent.segments import (
     ANSWER_OPEN,

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.cases import ANSWER_TOKENS, LAYER_TOKENS, TOTAL_TOKENS
-from empathy_agent.backends.base import Backend, Message
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Message
 from empathy_agent.segments import (
     ANSWER_OPEN,
     LAYER_CLOSE,

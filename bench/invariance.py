@@ -18,9 +18,9 @@ from statistics import median
 from bench.bare import BareLoop
 from bench.models import default_models, model_file
 from bench.soak_posts import Tags, tagged_post
-from empathy_agent.backends.base import Completion, Delta, Event, Message, Request, Sink
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
 from empathy_agent.backends.llama_cpp.backend import physical_cores
+from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request, Sink
 from empathy_agent.config import Sampling
 
 GREEDY = Sampling(temperature=0.0, top_p=1.0, top_k=0, repeat_penalty=1.0, seed=0)

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 
 from bench.process import open_files, resident_bytes, thread_count
-from empathy_agent.backends.base import Completion, Delta, Event, Message, Request
+from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.config import Sampling
 

@@ -18,7 +18,7 @@ from dataclasses import replace
 from bench.soak_checks import Probes, completion_problem
 from bench.soak_posts import Tags, strange_quotes
 from bench.soak_scenarios import Scenario, draw_scenario
-from empathy_agent.backends.base import Completion, Delta, Event, Message, Request
+from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.chain import EmpathyReply
 from empathy_agent.config import Sampling

@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, nullcontext
 from bench.chats import End
 from bench.llama_server import Server
 from bench.process import resident_bytes
-from empathy_agent.backends.base import Completion, Request
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
+from empathy_agent.backends.requests import Completion, Request
 from empathy_agent.config import Sampling
 from empathy_agent.segments import Segment
 

@@ -13,7 +13,7 @@ from codecs import getincrementaldecoder
 from collections import deque
 from collections.abc import Callable
 
-from empathy_agent.backends.base import Delta
+from empathy_agent.backends.requests import Delta
 from empathy_agent.splitter import StopScanner
 
 Tokenize = Callable[[str], tuple[int, ...]]

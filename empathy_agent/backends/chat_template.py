@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from empathy_agent.backends.base import Message
+from empathy_agent.backends.requests import Message
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment
 

@@ -24,10 +24,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle
 
-from empathy_agent.backends.base import Capabilities, Message, Request
 from empathy_agent.backends.chat_template import plain_template, render_segments
 from empathy_agent.backends.fake_script import default_line, part_of, written_so_far
 from empathy_agent.backends.generation import Part
+from empathy_agent.backends.requests import Capabilities, Message, Request
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import BackendError, BackendUnavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from empathy_agent.backends.base import Request
+from empathy_agent.backends.requests import Request
 from empathy_agent.segments import (
     ALL_TAGS,
     ANSWER_CLOSE,

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from empathy_agent.backends.base import Backend, Message
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Message
 from empathy_agent.config import detect_language
 from empathy_agent.errors import ConfigError, ContextOverflow
 from empathy_agent.segments import Segment, escape

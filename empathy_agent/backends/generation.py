@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from empathy_agent.backends.assembly import Assembly
-from empathy_agent.backends.base import Completion, Delta, Event, Request
+from empathy_agent.backends.requests import Completion, Delta, Event, Request
 from empathy_agent.backends.slots import Memory, Slot, SlotPool
 from empathy_agent.backends.worker import Job
 from empathy_agent.chain import Usage

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from empathy_agent.backends.base import Backend, Request, Sink
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.batching import TokenEngine
 from empathy_agent.backends.generation import TokenModel, token_ids
+from empathy_agent.backends.requests import Request, Sink
 from empathy_agent.backends.worker import MAX_WAITING, Worker
 from empathy_agent.segments import Segment
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
-from empathy_agent.backends.base import Completion, Event, Request, Sink
+from empathy_agent.backends.requests import Completion, Event, Request, Sink
 from empathy_agent.errors import (
     BackendBusy,
     BackendCancelled,
@@ -92,7 +92,9 @@ class Job:
         """Hand `item` to the sink; False where the sink broke its contract and raised."""
         try:
             self.sink(item)
-        except BaseException:  # a cancelled task's error is no `Exception`, and must not end the thread
+        except (
+            BaseException
+        ):  # a cancelled task's error is no `Exception`, and must not end the thread
             return False
         return True
 

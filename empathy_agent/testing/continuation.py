@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Delta, Request
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Completion, Delta, Request
 from empathy_agent.segments import NEWLINE, control
 from empathy_agent.testing.kit import GREEDY, OTHER_POST, Kit
 

@@ -13,7 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Delta, Event, Message
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Completion, Delta, Event, Message
 from empathy_agent.errors import BackendBusy, BackendCancelled, BackendTimeout, BackendUnavailable
 from empathy_agent.testing.kit import CHUNK_TOKENS, END_BOUND_S, OTHER_POST, Events, Kit
 

@@ -20,8 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Final, Literal, Self, get_args
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.fake_script import default_line, written_so_far
+from empathy_agent.backends.requests import Request
 from empathy_agent.segments import ALL_TAGS, Segment, control
 
 Fault = Literal[

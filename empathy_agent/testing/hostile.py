@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Message, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.fit import fit
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.errors import BackendError, ContextOverflow
 from empathy_agent.segments import ALL_TAGS, Segment, control
 from empathy_agent.testing.kit import GREEDY, POST, Kit

@@ -15,9 +15,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.fake import FakeBackend
 from empathy_agent.backends.fake_script import SINGLE_PASS, part_of
+from empathy_agent.backends.requests import Request
 from empathy_agent.config import detect_language
 from empathy_agent.segments import ALL_TAGS, NEWLINE
 from empathy_agent.vocabulary import Language

@@ -8,7 +8,8 @@ from time import monotonic
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Delta, Event, Message, Request
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request
 from empathy_agent.config import Sampling
 from empathy_agent.segments import (
     ANSWER_OPEN,

@@ -10,7 +10,8 @@ from time import monotonic
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Message
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Completion, Message
 from empathy_agent.segments import NEWLINE, Segment
 from empathy_agent.testing.kit import OTHER_POST, PATIENCE_S, POST, Events, Kit
 

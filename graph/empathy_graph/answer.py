@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 
-from empathy_agent.backends.base import Completion
+from empathy_agent.backends.requests import Completion
 from empathy_agent.chain import (
     CauseReading,
     Chain,

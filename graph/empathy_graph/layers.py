@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from empathy_agent.backends.base import Completion, PartName
 from empathy_agent.backends.quotes import Quotes
+from empathy_agent.backends.requests import Completion, PartName
 from empathy_agent.chain import RailHit, Usage
 from empathy_agent.layer_text import LayerReading, read_layer
 from empathy_agent.safety import screen

@@ -15,8 +15,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.config import get_stream_writer
 from langgraph.runtime import get_runtime
 
-from empathy_agent.backends.base import Backend, Guide, PartName, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.quotes import Quotes
+from empathy_agent.backends.requests import Guide, PartName, Request
 from empathy_agent.config import Sampling, Settings, merge_settings
 from empathy_agent.safety import RiskFinding, assess_history
 from empathy_agent.segments import Segment

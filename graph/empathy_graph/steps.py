@@ -10,7 +10,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from empathy_agent.backends.base import Backend, Completion, Delta, Request
+from empathy_agent.backends.base import Backend
+from empathy_agent.backends.requests import Completion, Delta, Request
 
 Result = TypeVar("Result")
 

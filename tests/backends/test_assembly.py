@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empathy_agent.backends.assembly import Assembly
-from empathy_agent.backends.base import Delta
+from empathy_agent.backends.requests import Delta
 
 _STOPS = ("</L1>", "</答>")
 

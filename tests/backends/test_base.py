@@ -8,16 +8,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from empathy_agent.backends.base import (
-    Backend,
-    Capabilities,
-    Completion,
-    Delta,
-    LinkedEvent,
-    Message,
-    Request,
-    Sink,
-)
+from empathy_agent.backends.base import Backend, LinkedEvent
+from empathy_agent.backends.requests import Capabilities, Completion, Delta, Message, Request, Sink
 from empathy_agent.chain import Usage
 from empathy_agent.errors import BackendError, BackendTimeout
 from empathy_agent.segments import Segment

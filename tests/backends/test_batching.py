@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from empathy_agent.backends.base import Completion, Delta, Event, Request
 from empathy_agent.backends.batching import TokenEngine
 from empathy_agent.backends.generation import CHUNK_TOKENS, Part
+from empathy_agent.backends.requests import Completion, Delta, Event, Request
 from empathy_agent.backends.worker import Job, Outcome
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment

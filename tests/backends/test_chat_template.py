@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
+from empathy_agent.backends.requests import Message
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment, control
 from empathy_agent.testing.random_gguf import CHAT_TEMPLATE

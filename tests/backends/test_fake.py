@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Delta, Message, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.fake import END, FakeBackend
+from empathy_agent.backends.requests import Completion, Delta, Message, Request
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError, BackendTimeout, ContextOverflow
 from empathy_agent.segments import (

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.fake import FakeBackend
 from empathy_agent.backends.fit import FittedPrompt, fit
+from empathy_agent.backends.requests import Message
 from empathy_agent.errors import ConfigError, ContextOverflow
 
 SYSTEM = Message("system", "你是倾听者。")

@@ -8,8 +8,9 @@ from types import MappingProxyType
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Event, Request, Sink
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Completion, Event, Request, Sink
 from empathy_agent.chain import Usage
 from empathy_agent.testing import BackendConformance
 from empathy_agent.testing.table import Case, Table

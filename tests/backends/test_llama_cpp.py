@@ -11,7 +11,6 @@ from pathlib import Path
 import gguf
 import pytest
 
-from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.fit import fit
 from empathy_agent.backends.generation import Part
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
@@ -19,6 +18,7 @@ from empathy_agent.backends.llama_cpp import library as library_module
 from empathy_agent.backends.llama_cpp.backend import is_available, physical_cores
 from empathy_agent.backends.llama_cpp.loading import _reason, check_file
 from empathy_agent.backends.llama_cpp.model import LlamaModel
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendError, BackendUnavailable, ConfigError
 from empathy_agent.segments import ALL_TAGS, NEWLINE, Segment, control

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.generation import Part
+from empathy_agent.backends.requests import Request
 from empathy_agent.backends.transformers import TransformersBackend
 from empathy_agent.backends.transformers.backend import is_available
 from empathy_agent.errors import BackendError, BackendUnavailable

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Message, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.llama_cpp.backend import LlamaCppBackend
 from empathy_agent.backends.llama_cpp.backend import is_available as has_llama_cpp
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.backends.transformers import TransformersBackend
 from empathy_agent.backends.transformers.backend import is_available
 from empathy_agent.segments import ALL_TAGS, Segment

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from empathy_agent.backends.base import Request
+from empathy_agent.backends.requests import Request
 from empathy_agent.backends.transformers import TransformersBackend
 from empathy_agent.backends.transformers.backend import is_available
 from empathy_agent.backends.transformers.failures import reason_of

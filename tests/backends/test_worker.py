@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from empathy_agent.backends.base import Completion, Delta, Request
+from empathy_agent.backends.requests import Completion, Delta, Request
 from empathy_agent.backends.worker import Job, Outcome, Worker
 from empathy_agent.chain import Usage
 from empathy_agent.errors import (

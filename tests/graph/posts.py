@@ -9,8 +9,8 @@ from typing import Any
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 
-from empathy_agent.backends.base import Capabilities
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Capabilities
 from empathy_agent.chain import EmpathyReply
 from empathy_agent.config import Sampling, Settings
 from empathy_graph.events import AnswerDelta, EmpathyStreamItem

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from empathy_agent.backends.base import Backend, Completion, Delta, PartName, Request, Sink
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.chat import ChatBackend
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Completion, Delta, PartName, Request, Sink
 from empathy_agent.config import Budgets, Sampling, Settings
 from empathy_agent.models.resolver import open_backend
 from empathy_agent.segments import LAYER_CLOSE, control

@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Request
 from empathy_agent.config import Settings
 from empathy_agent.errors import BackendError
 from empathy_graph.agent import EmpathyAgent

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.fake import FakeBackend, Script
+from empathy_agent.backends.requests import Request
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendUnavailable
 from empathy_graph.chat.conversation import Conversation

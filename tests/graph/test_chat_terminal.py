@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
             encoding="utf-8",
             timeout=60,
             dimensions=(24, 80),
+            # Whoever runs the tests in the background has told them to ignore it.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         child.logfile_read = Transcript()
         children.append(child)

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from langchain_core.messages import HumanMessage
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Request
 from empathy_agent.config import Settings
 from empathy_agent.errors import (
     BackendCancelled,

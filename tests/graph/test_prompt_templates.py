@@ -17,9 +17,9 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 
 from empathy_agent.backends import chat_template
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat_template import Apply, load_template, render_segments
 from empathy_agent.backends.fake import FakeBackend, FakeCall
+from empathy_agent.backends.requests import Message
 from empathy_agent.segments import ALL_TAGS, LAYER_CLOSE, LAYER_OPEN, Segment
 from empathy_agent.vocabulary import Language
 from empathy_graph.agent import EmpathyAgent

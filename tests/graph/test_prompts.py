@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from empathy_agent.backends.base import Guide, PartName
 from empathy_agent.backends.fake import FakeBackend
+from empathy_agent.backends.requests import Guide, PartName
 from empathy_agent.chain import CauseReading, EmotionReading, IntentionReading, StrategyReading
 from empathy_agent.errors import ConfigError
 from empathy_agent.layer_text import read_layer

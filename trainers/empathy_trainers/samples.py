@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from empathy_agent.backends.base import Backend, Message, Request
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.fit import fit
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.chain import EmpathyReply
 from empathy_agent.config import Budgets, Sampling, Settings
 from empathy_agent.errors import OutputParseError, TrainingDataError

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Literal
 
-from empathy_agent.backends.base import Completion, Message
 from empathy_agent.backends.chat.answer import Cleaner
 from empathy_agent.backends.chat.caller import Caller, untraced
 from empathy_agent.backends.chat.conversation import Asked, read
@@ -20,6 +19,7 @@ from empathy_agent.backends.chat.shapes import Form
 from empathy_agent.backends.chat.structured import StructuredModel
 from empathy_agent.backends.chat.tokens import Meter
 from empathy_agent.backends.chat.wording import layers_question, text_question
+from empathy_agent.backends.requests import Completion, Message
 from empathy_agent.chain import Usage
 from empathy_agent.errors import ContextOverflow
 from empathy_agent.segments import ANSWER_OPEN, THINK_OPEN

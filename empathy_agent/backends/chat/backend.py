@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from empathy_agent.backends.base import Backend, Capabilities, Message, Request, Sink
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.chat import conversation
+from empathy_agent.backends.requests import Capabilities, Message, Request, Sink
 from empathy_agent.errors import ConfigError
 from empathy_agent.segments import LAYER_CLOSE, Segment
 

@@ -22,9 +22,9 @@ from langchain_core.messages.ai import UsageMetadata, add_usage
 from langchain_core.runnables import RunnableConfig
 from langsmith.run_helpers import tracing_context
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat.answer import without_thinking
 from empathy_agent.backends.chat.tokens import Prices, estimate, usage_of
+from empathy_agent.backends.requests import Message
 from empathy_agent.chain import Usage
 from empathy_agent.errors import ConfigError
 

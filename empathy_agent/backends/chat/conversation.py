@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from empathy_agent.backends.base import Message, PartName, Request, Role
+from empathy_agent.backends.requests import Message, PartName, Request, Role
 from empathy_agent.config import detect_language
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import ANSWER_OPEN, LAYER_OPEN, NEWLINE, THINK_OPEN, Segment, control

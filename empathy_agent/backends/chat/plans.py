@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat.conversation import Asked
+from empathy_agent.backends.requests import Message
 from empathy_agent.vocabulary import LayerName
 
 MAX_PLANS: Final = 256

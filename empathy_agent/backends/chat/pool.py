@@ -15,8 +15,8 @@ from contextvars import Context
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from empathy_agent.backends.base import Completion, Delta, Request, Sink
 from empathy_agent.backends.chat.faults import classified
+from empathy_agent.backends.requests import Completion, Delta, Request, Sink
 from empathy_agent.backends.worker import Job
 from empathy_agent.errors import BackendBusy, BackendUnavailable
 

@@ -12,10 +12,10 @@ from typing import Final, Literal
 
 from langchain_core.language_models import BaseChatModel
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat.caller import Caller, Mode, Reply, takes_method
 from empathy_agent.backends.chat.faults import classified, is_unsupported
 from empathy_agent.backends.chat.shapes import Form
+from empathy_agent.backends.requests import Message
 from empathy_agent.chain import Usage
 from empathy_agent.errors import OutputParseError
 from empathy_agent.vocabulary import LayerName

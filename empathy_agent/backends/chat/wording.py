@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from empathy_agent.backends.base import PartName
 from empathy_agent.backends.chat.conversation import Asked
+from empathy_agent.backends.requests import PartName
 from empathy_agent.segments import (
     ANSWER_CLOSE,
     ANSWER_OPEN,

@@ -14,13 +14,14 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from empathy_agent.backends.base import Backend, Capabilities, Message, Request, Sink
+from empathy_agent.backends.base import Backend
 from empathy_agent.backends.chat_template import render_segments
 from empathy_agent.backends.completions.endpoint import Endpoint
 from empathy_agent.backends.completions.job_loop import JobLoop
 from empathy_agent.backends.completions.options import Options
 from empathy_agent.backends.completions.probe import Server
 from empathy_agent.backends.completions.templates import check_name
+from empathy_agent.backends.requests import Capabilities, Message, Request, Sink
 from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import EmpathyAgentError
 from empathy_agent.segments import Segment

@@ -16,6 +16,7 @@ from empathy_agent.backends.completions.refusals import (
     Fault,
     cut,
     error_text,
+    garbled,
     is_overflow,
     overflow,
     unusable,
@@ -106,7 +107,7 @@ def _chunk(data: bytes, host: str) -> Chunk:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise unusable("a line that is no JSON object")
+        raise garbled()
     if found.get("error"):
         raise Fault(overflow()) if is_overflow(error_text(data)) else cut(host)
     try:

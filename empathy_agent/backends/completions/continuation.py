@@ -16,7 +16,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from empathy_agent.backends.base import Completion, Delta
 from empathy_agent.backends.completions.calls import Calls
 from empathy_agent.backends.completions.chunks import Chunk, Counts, read_chunks
 from empathy_agent.backends.completions.dialects import Prompt
@@ -24,6 +23,7 @@ from empathy_agent.backends.completions.options import Options
 from empathy_agent.backends.completions.probe import Server
 from empathy_agent.backends.completions.prompt import Prepared
 from empathy_agent.backends.completions.refusals import Fault, broken, cut, overflow, refusal
+from empathy_agent.backends.requests import Completion, Delta
 from empathy_agent.backends.worker import Job
 from empathy_agent.chain import Usage
 from empathy_agent.errors import BackendError

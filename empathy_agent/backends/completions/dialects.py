@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from empathy_agent.backends.base import Request
+from empathy_agent.backends.requests import Request
 
 Flavour = Literal[
     "vllm", "sglang", "llama-server", "llama_cpp.server", "lmstudio", "ollama", "generic"

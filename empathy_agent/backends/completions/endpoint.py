@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TypeVar
 
-from empathy_agent.backends.base import Completion
 from empathy_agent.backends.completions.calls import Calls
 from empathy_agent.backends.completions.continuation import Continuation, Habits
 from empathy_agent.backends.completions.options import Options
 from empathy_agent.backends.completions.probe import Server, probe
 from empathy_agent.backends.completions.prompt import clean, prompt_of, segment_ids
 from empathy_agent.backends.completions.refusals import Fault
+from empathy_agent.backends.requests import Completion
 from empathy_agent.backends.worker import Job
 from empathy_agent.errors import BackendError
 from empathy_agent.segments import Segment

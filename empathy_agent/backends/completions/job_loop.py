@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
-from empathy_agent.backends.base import Completion, Request, Sink
+from empathy_agent.backends.requests import Completion, Request, Sink
 from empathy_agent.backends.worker import Job
 from empathy_agent.errors import (
     BackendBusy,

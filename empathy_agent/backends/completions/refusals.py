@@ -71,6 +71,11 @@ def unusable(what: str) -> Fault:
     )
 
 
+def garbled() -> Fault:
+    """Return the fault of a line in mid-stream that cannot be read: asked again, it may be whole."""
+    return _transient(BackendError("the server's stream holds lines that are no JSON objects"))
+
+
 def cut(host: str) -> Fault:
     """Return the fault of an answer that broke off."""
     return _transient(

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from empathy_agent.backends.base import Capabilities, Message
 from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
 from empathy_agent.backends.llama_cpp.library import load_library
 from empathy_agent.backends.llama_cpp.model import CACHE_BYTES, CacheType, LlamaModel
+from empathy_agent.backends.requests import Capabilities, Message
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.backends.worker import MAX_WAITING
 from empathy_agent.errors import BackendUnavailable, ConfigError

@@ -16,12 +16,12 @@ from typing import Literal
 
 import numpy as np
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.generation import CHUNK_TOKENS, Part
 from empathy_agent.backends.llama_cpp.library import load_library, take_errors
 from empathy_agent.backends.llama_cpp.loading import load_model
 from empathy_agent.backends.llama_cpp.vocabulary import Vocabulary
 from empathy_agent.backends.quotes import QuoteGuide
+from empathy_agent.backends.requests import Request
 from empathy_agent.backends.sampler import Logits, LogitSampler
 from empathy_agent.errors import BackendError, BackendUnavailable
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from empathy_agent.backends.base import Capabilities, Message
 from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
+from empathy_agent.backends.requests import Capabilities, Message
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.backends.transformers.loading import (
     DeviceMap,

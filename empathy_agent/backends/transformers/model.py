@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from empathy_agent.backends.base import Request
 from empathy_agent.backends.generation import Part
 from empathy_agent.backends.quotes import QuoteGuide
+from empathy_agent.backends.requests import Request
 from empathy_agent.backends.sampler import Logits, LogitSampler
 from empathy_agent.backends.transformers.cache import CellCache
 from empathy_agent.backends.transformers.loading import Loaded

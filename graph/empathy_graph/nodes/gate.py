@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.fit import fit
+from empathy_agent.backends.requests import Message
 from empathy_agent.config import Budgets, detect_language
 from empathy_agent.errors import ConfigError
 from empathy_agent.safety import load_regions

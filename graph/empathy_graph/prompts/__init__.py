@@ -15,7 +15,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-from empathy_agent.backends.base import PartName
+from empathy_agent.backends.requests import PartName
 from empathy_agent.errors import ConfigError
 from empathy_agent.vocabulary import ACTS, EMOTIONS, LAYERS, SUPPORTS, Label, Language
 

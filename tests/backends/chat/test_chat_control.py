@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from empathy_agent.backends.base import Completion, Event, Message, Request
 from empathy_agent.backends.chat import ChatBackend
+from empathy_agent.backends.requests import Completion, Event, Message, Request
 from empathy_agent.errors import (
     BackendBusy,
     BackendCancelled,

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empathy_agent.backends.base import Guide, Message, Request, Role
 from empathy_agent.backends.chat import ChatBackend
 from empathy_agent.backends.chat.answer import Cleaner
 from empathy_agent.backends.chat.conversation import read, render
 from empathy_agent.backends.chat.shapes import Form
 from empathy_agent.backends.chat.tokens import Meter, estimate
 from empathy_agent.backends.quotes import Quotes
+from empathy_agent.backends.requests import Guide, Message, Request, Role
 from empathy_agent.errors import ConfigError
 from empathy_agent.layer_text import read_layer
 from empathy_agent.segments import ALL_TAGS, ANSWER_OPEN, LAYER_OPEN, THINK_OPEN, Segment, control

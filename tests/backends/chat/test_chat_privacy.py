@@ -19,8 +19,8 @@ from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tracers.langchain import LangChainTracer
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.chat import ChatBackend
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.config import Settings
 from empathy_agent.errors import (
     BackendBusy,

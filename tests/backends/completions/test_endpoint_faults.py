@@ -11,8 +11,8 @@ from queue import SimpleQueue
 
 import pytest
 
-from empathy_agent.backends.base import Completion, Delta, Event, Message, Request
 from empathy_agent.backends.completions import CompletionsBackend
+from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request
 from empathy_agent.config import Sampling, Settings
 from empathy_agent.errors import (
     BackendBusy,
@@ -38,6 +38,7 @@ RECOVERED: tuple[Fault, ...] = (
     "cut in mid-stream",
     "error in mid-stream",
     "empty choices",
+    "line that is no JSON",
     "HTML error page",
     "slow drip",
     "unknown field",
@@ -45,7 +46,6 @@ RECOVERED: tuple[Fault, ...] = (
 REFUSED: dict[Fault, tuple[type[BackendError], str]] = {
     "429 for long": (BackendBusy, "429"),
     "silence": (BackendTimeout, "read_timeout_s"),
-    "line that is no JSON": (BackendError, "no JSON object"),
     "JSON of another shape": (BackendError, "another shape"),
     "HTML page": (BackendError, "event stream"),
     "redirect": (BackendUnavailable, "base_url"),
@@ -62,6 +62,7 @@ EXHAUSTED: dict[Fault, tuple[type[BackendError], str]] = {
     "cut in mid-stream": (BackendUnavailable, "broke off"),
     "error in mid-stream": (BackendUnavailable, "broke off"),
     "empty choices": (BackendUnavailable, "broke off"),
+    "line that is no JSON": (BackendError, "no JSON object"),
 }
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.completions import CompletionsBackend
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.errors import ConfigError
 from empathy_agent.segments import Segment
 from empathy_agent.testing.fault_server import FaultServer

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from empathy_agent.backends.base import Message, Request
 from empathy_agent.backends.completions import CompletionsBackend
 from empathy_agent.backends.fit import fit
+from empathy_agent.backends.requests import Message, Request
 from empathy_agent.config import Sampling
 from empathy_agent.errors import BackendUnavailable, ConfigError, ContextOverflow
 from empathy_agent.segments import ALL_TAGS, NEWLINE, Segment, control

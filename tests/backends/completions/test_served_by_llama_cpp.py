@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from empathy_agent.backends.base import Completion, Delta, Message, Request
 from empathy_agent.backends.completions import CompletionsBackend
+from empathy_agent.backends.requests import Completion, Delta, Message, Request
 from empathy_agent.config import Budgets, Sampling, Settings
 from empathy_agent.errors import BackendCancelled, ContextOverflow
 from empathy_agent.segments import ALL_TAGS, NEWLINE, Segment

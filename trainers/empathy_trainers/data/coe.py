@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from empathy_agent.backends.base import Message
 from empathy_agent.backends.chat_template import render_segments
+from empathy_agent.backends.requests import Message
 from empathy_agent.errors import TrainingDataError
 from empathy_agent.segments import LAYER_TAGS, Segment, control, escape
 from empathy_agent.transcript import render_chain
