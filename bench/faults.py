@@ -49,6 +49,16 @@ class Turn:
     """What the server was asked to continue, in order."""
 
 
+INTRODUCTION = """# When the server fails
+
+Made by `python -m bench faults --markdown docs/faults.md`: the whole agent over `CompletionsBackend` against a scripted
+server (`empathy_agent.testing.fault_server`). *Once* is the first call of a turn, *every time* all of them. Nothing that
+was shown is ever taken back or said twice, and what the person wrote is never lost: the turn ends with a reply, or the
+host gets the error named. What passes costs another attempt. What asking again cannot mend — a wrong key, a wrong
+address, a server silent for the whole read timeout — is told at once, and costs the part that was asked for.
+"""
+
+
 def main() -> None:
     """Run all faults, print the table and write it where asked."""
     parser = argparse.ArgumentParser(prog="python -m bench.faults", description=__doc__)
@@ -57,7 +67,7 @@ def main() -> None:
     table = "\n".join(table_lines())
     print(table)
     if options.markdown:
-        options.markdown.write_text(table + "\n", encoding="utf-8")
+        options.markdown.write_text(f"{INTRODUCTION}\n{table}\n", encoding="utf-8")
 
 
 def table_lines() -> list[str]:

@@ -22,7 +22,7 @@ from statistics import median
 
 from bench.models import model_file
 from bench.process import percentile, resident_bytes
-from bench.soak_checks import Probes, Resources, check_idle, check_together
+from bench.soak_checks import Probes, Resources, check_idle, check_together, fill
 from bench.soak_clients import Clients, Record
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
 from empathy_graph.agent import EmpathyAgent
@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         ) as backend,
         EmpathyAgent(backend) as agent,
     ):
+        fill(backend, SLOTS)
         soak = Soak(agent, backend, options.clients, options.seed)
         soak.run(60 * options.minutes)
     problems = soak.report()

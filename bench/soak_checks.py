@@ -15,6 +15,7 @@ from bench.process import open_files, resident_bytes, thread_count
 from empathy_agent.backends.requests import Completion, Delta, Event, Message, Request
 from empathy_agent.backends.token_backend import TokenBackend
 from empathy_agent.config import Sampling
+from empathy_agent.segments import Segment
 
 IDLE_S = 10.0
 TOGETHER_TOKENS = 48
@@ -151,3 +152,29 @@ def completion_problem(backend: TokenBackend, request: Request, events: list[Eve
     if usage.evaluated_tokens + usage.reused_tokens != prompt + usage.completion_tokens - 1:
         return f"the counts do not add up: {usage!r}"
     return None
+
+
+def fill(backend: TokenBackend, count: int) -> None:
+    """Fill `count` sequences to the last token at once.
+
+    llama.cpp reserves its buffers for the fullest cache, but the system counts a page only when it is written first.
+    Where that happens by chance in mid-soak, it looks like growth.
+    """
+    size = backend.context_size - TOGETHER_TOKENS
+    done = threading.Semaphore(0)
+
+    def sink(item: Event | BaseException) -> None:
+        if not isinstance(item, Delta):
+            done.release()
+
+    for number in range(count):
+        long = Segment(f"{number}" * backend.context_size)
+        ids = (backend.pin((long,))[0].ids or ())[:size]
+        prompt = Segment("", ids=ids, fingerprint=backend.fingerprint)
+        backend.submit(
+            Request((prompt,), (), TOGETHER_TOKENS, GREEDY, min_new_tokens=TOGETHER_TOKENS), sink
+        )
+    for _ in range(count):
+        if not done.acquire(timeout=600):
+            raise SystemExit("the cache could not be filled")
+    backend.forget()
