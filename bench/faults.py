@@ -51,11 +51,12 @@ class Turn:
 
 INTRODUCTION = """# When the server fails
 
-Made by `python -m bench faults --markdown docs/faults.md`: the whole agent over `CompletionsBackend` against a scripted
-server (`empathy_agent.testing.fault_server`). *Once* is the first call of a turn, *every time* all of them. Nothing that
-was shown is ever taken back or said twice, and what the person wrote is never lost: the turn ends with a reply, or the
-host gets the error named. What passes costs another attempt. What asking again cannot mend — a wrong key, a wrong
-address, a server silent for the whole read timeout — is told at once, and costs the part that was asked for.
+Made by `python -m bench faults --markdown docs/faults.md`: the whole agent over `CompletionsBackend` against a
+scripted server (`empathy_agent.testing.fault_server`). *Once* is the first call of a turn, *every time* all of
+them. Nothing that was shown is ever taken back or said twice, and what the person wrote is never lost: the turn
+ends with a reply, or the host gets the error named. What passes costs another attempt. What asking again cannot
+mend — a wrong key, a wrong address, a server silent for the whole read timeout — is told at once, and costs the
+part that was asked for.
 """
 
 

@@ -21,6 +21,14 @@ _TAG = "conformance"
 _PRINT = "-"
 
 
+_HEAD = """# Which backend keeps which promise
+
+The conformance kit, check by check; made by `pytest --conformance-table={target}` over the tests of the kit.
+Letters are reasons why a check does not apply.
+
+"""
+
+
 @dataclass(frozen=True)
 class Case:
     """What a test of the kit belongs to."""
@@ -119,7 +127,9 @@ class _Plugin:
         text = self._table.markdown()
         terminalreporter.section("conformance")
         if self._target != _PRINT:
-            Path(self._target).write_text(text, encoding="utf-8")
+            Path(self._target).write_text(
+                _HEAD.format(target=self._target) + text, encoding="utf-8"
+            )
             text = f"the table is in {self._target}"
         terminalreporter.write_line(text)
 
