@@ -53,7 +53,7 @@ model: $(VENV)/.setup ## train the embedded model by its recipe (EMPATHY_DATA: c
 	  --recipe trainers/recipes/tiny-cpu.yaml $(if $(BASE),--base $(BASE)) $(ARGS)
 
 bench: $(VENV)/.setup ## measure speed on this machine
-	$(OFFLINE) $(RUN)/python -m bench $(ARGS)
+	$(OFFLINE) GLIBC_TUNABLES=glibc.malloc.arena_max=1 $(RUN)/python -m bench $(ARGS)
 
 # -- the environment; stamps lie in .venv, so that removing it forgets them ---------------------
 

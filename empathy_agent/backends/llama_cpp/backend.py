@@ -6,25 +6,21 @@ The chat template comes from the file; a file without one gets the documented pl
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
 from empathy_agent.backends.llama_cpp.library import load_library
 from empathy_agent.backends.llama_cpp.model import CACHE_BYTES, CacheType, LlamaModel
-from empathy_agent.backends.requests import Capabilities, Message
-from empathy_agent.backends.token_backend import TokenBackend
+from empathy_agent.backends.local import LocalBackend, check_choice, check_range
 from empathy_agent.backends.worker import MAX_WAITING
-from empathy_agent.errors import BackendUnavailable, ConfigError
-from empathy_agent.segments import Segment
+from empathy_agent.errors import BackendUnavailable
 
 LANGUAGES_KEY = "empathy_agent.languages"
 DEMONSTRATION_KEY = "empathy_agent.demonstration"
 """GGUF metadata of models we train: their languages, parted by commas ("zh")."""
 
 
-class LlamaCppBackend(TokenBackend):
+class LlamaCppBackend(LocalBackend):
     """A GGUF model in this process.
 
     Args:
@@ -33,8 +29,8 @@ class LlamaCppBackend(TokenBackend):
             trained for, at most 8192.
         n_threads: Threads of a computation; None takes the physical cores of this process.
         parallel_sequences: How many requests run at once, and keep their cached prefix.
-        batching: Whether requests share batches, which is several times faster; otherwise they
-            take turns, and no text depends on who else is served (see the README).
+        batching: Whether requests share batches, which serves many at once sooner; otherwise they
+            take turns, and no text depends on who else is served (docs/decisions/0005-batching.md).
         max_waiting: Requests that may wait before further ones are refused with `BackendBusy`.
         cache_tokens: Tokens that all requests may hold together; None for a full context each, as
             far as they fit 1 GiB. At least one context.
@@ -66,13 +62,12 @@ class LlamaCppBackend(TokenBackend):
     ) -> None:
         file = Path(path)
         # llama.cpp ends the process where such a number makes no sense.
-        _check_range("n_ctx", n_ctx, 256, 2**24)
-        _check_range("n_threads", n_threads, 1, 512)
-        _check_range("parallel_sequences", parallel_sequences, 1, 64)
-        _check_range("cache_tokens", cache_tokens, 256, 2**28)
-        _check_range("max_waiting", max_waiting, 1, 2**20)
-        if cache_type not in CACHE_BYTES:
-            raise ConfigError(f"'cache_type' must be one of {', '.join(CACHE_BYTES)}")
+        check_range("n_ctx", n_ctx, 256, 2**24)
+        check_range("n_threads", n_threads, 1, 512)
+        check_range("parallel_sequences", parallel_sequences, 1, 64)
+        check_range("cache_tokens", cache_tokens, 256, 2**28)
+        check_range("max_waiting", max_waiting, 1, 2**20)
+        check_choice("cache_type", cache_type, tuple(CACHE_BYTES))
         model = LlamaModel(
             file,
             context_size=n_ctx,
@@ -82,58 +77,19 @@ class LlamaCppBackend(TokenBackend):
             cache_type=cache_type,
             cache_tokens=cache_tokens,
         )
-        super().__init__(model, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
         vocabulary = model.vocabulary
-        source = model.chat_template if chat_template == "model" else None
-        self._name = name or vocabulary.metadata("general.name") or file.stem
-        self._bos = vocabulary.bos if vocabulary.adds_bos else ""
-        self._apply = (
-            plain_template
-            if source is None
-            else load_template(source, bos=vocabulary.bos, eos=vocabulary.eos)
-        )
-        self._special_strings = vocabulary.special_strings
         languages = vocabulary.metadata(LANGUAGES_KEY)
-        self._capabilities = Capabilities(
-            ids=True,
-            exact_borders=vocabulary.has_exact_borders,
-            prefix_cache=True,
-            rollback=model.can_rollback,
-            chat_template="plain" if source is None else "model",
-            control_tags=vocabulary.has_control_tags,
-            parallel_sequences=parallel_sequences,
+        super().__init__(
+            model,
+            vocabulary,
+            name=name or vocabulary.metadata("general.name") or file.stem,
+            template=model.chat_template if chat_template == "model" else None,
             languages=tuple(languages.split(",")) if languages else None,
-            demonstration=vocabulary.metadata(DEMONSTRATION_KEY) == "true",
-            guided_quotes=True,
-            batch_invariant=not batching,
+            is_demonstration=vocabulary.metadata(DEMONSTRATION_KEY) == "true",
+            parallel_sequences=parallel_sequences,
+            batching=batching,
+            max_waiting=max_waiting,
         )
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this model and library promise."""
-        return self._capabilities
-
-    @property
-    def special_strings(self) -> tuple[str, ...]:
-        """The special strings of the vocabulary, for `segments.escape`."""
-        return self._special_strings
-
-    def render(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
-        """Apply the chat template, with the token that begins every prompt where there is one."""
-        segments = render_segments(self._apply, messages)
-        if self._bos and not segments[0].text.startswith(self._bos):
-            return (Segment(self._bos, control=True), *segments)
-        return segments
-
-
-def _check_range(name: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not least <= value <= most:
-        raise ConfigError(f"{name!r} must be from {least} to {most}, not {value!r}")
 
 
 def is_available() -> bool:

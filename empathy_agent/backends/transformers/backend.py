@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from empathy_agent.backends.chat_template import load_template, plain_template, render_segments
-from empathy_agent.backends.requests import Capabilities, Message
-from empathy_agent.backends.token_backend import TokenBackend
+from empathy_agent.backends.local import LocalBackend, check_choice, check_range
 from empathy_agent.backends.transformers.loading import (
     DeviceMap,
     Quantization,
@@ -21,13 +19,12 @@ from empathy_agent.backends.transformers.loading import (
     require_packages,
 )
 from empathy_agent.backends.worker import MAX_WAITING
-from empathy_agent.errors import BackendUnavailable, ConfigError
-from empathy_agent.segments import Segment
+from empathy_agent.errors import BackendUnavailable
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
-class TransformersBackend(TokenBackend):
+class TransformersBackend(LocalBackend):
     """A model of the transformers library in this process.
 
     Args:
@@ -77,12 +74,12 @@ class TransformersBackend(TokenBackend):
         chat_template: Literal["model", "plain"] = "model",
         name: str | None = None,
     ) -> None:
-        _check_range("n_ctx", n_ctx, 256, 2**24)
-        _check_range("n_threads", n_threads, 1, 512)
-        _check_range("parallel_sequences", parallel_sequences, 1, 64)
-        _check_range("max_waiting", max_waiting, 1, 2**20)
-        _check_choice("dtype", dtype, _DTYPES)
-        _check_choice("quantization", quantization, (None, "4bit", "8bit"))
+        check_range("n_ctx", n_ctx, 256, 2**24)
+        check_range("n_threads", n_threads, 1, 512)
+        check_range("parallel_sequences", parallel_sequences, 1, 64)
+        check_range("max_waiting", max_waiting, 1, 2**20)
+        check_choice("dtype", dtype, _DTYPES)
+        check_choice("quantization", quantization, (None, "4bit", "8bit"))
         require_packages()
         from empathy_agent.backends.transformers.model import TransformersModel
 
@@ -102,52 +99,17 @@ class TransformersBackend(TokenBackend):
         opened = TransformersModel(
             loaded, context_size=n_ctx, parallel_sequences=parallel_sequences
         )
-        super().__init__(opened, parallel_sequences, is_batching=batching, max_waiting=max_waiting)
-        vocabulary = opened.vocabulary
-        template = _template(loaded.tokenizer) if chat_template == "model" else None
-        self._name = name or Path(model).name
-        self._bos = vocabulary.bos if vocabulary.adds_bos else ""
-        self._apply = (
-            plain_template
-            if template is None
-            else load_template(template, bos=vocabulary.bos, eos=vocabulary.eos)
-        )
-        self._special_strings = vocabulary.special_strings
-        self._capabilities = Capabilities(
-            ids=True,
-            exact_borders=vocabulary.has_exact_borders,
-            prefix_cache=True,
-            rollback=True,
-            chat_template="plain" if template is None else "model",
-            control_tags=vocabulary.has_control_tags,
-            parallel_sequences=parallel_sequences,
+        super().__init__(
+            opened,
+            opened.vocabulary,
+            name=name or Path(model).name,
+            template=_template(loaded.tokenizer) if chat_template == "model" else None,
             languages=loaded.languages,
-            demonstration=loaded.is_demonstration,
-            guided_quotes=True,
-            batch_invariant=not batching,
+            is_demonstration=loaded.is_demonstration,
+            parallel_sequences=parallel_sequences,
+            batching=batching,
+            max_waiting=max_waiting,
         )
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self._name
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this model and library promise."""
-        return self._capabilities
-
-    @property
-    def special_strings(self) -> tuple[str, ...]:
-        """The special strings of the vocabulary, for `segments.escape`."""
-        return self._special_strings
-
-    def render(self, messages: Sequence[Message]) -> tuple[Segment, ...]:
-        """Apply the chat template, with the token that begins every prompt where there is one."""
-        segments = render_segments(self._apply, messages)
-        if self._bos and not segments[0].text.startswith(self._bos):
-            return (Segment(self._bos, control=True), *segments)
-        return segments
 
 
 def is_available() -> bool:
@@ -169,13 +131,3 @@ def _set_threads(count: int) -> None:
     import torch
 
     torch.set_num_threads(count)
-
-
-def _check_range(name: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not least <= value <= most:
-        raise ConfigError(f"{name!r} must be from {least} to {most}, not {value!r}")
-
-
-def _check_choice(name: str, value: str | None, choices: Sequence[str | None]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name!r} must be one of {', '.join(map(repr, choices))}, not {value!r}")
