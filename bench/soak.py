@@ -24,6 +24,7 @@ from bench.models import model_file
 from bench.process import percentile, resident_bytes
 from bench.soak_checks import Probes, Resources, check_idle, check_together, fill
 from bench.soak_clients import Clients, Record
+from bench.soak_scenarios import KINDS
 from empathy_agent.backends.llama_cpp import LlamaCppBackend
 from empathy_graph.agent import EmpathyAgent
 
@@ -95,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         ) as backend,
         EmpathyAgent(backend) as agent,
     ):
-        fill(backend, SLOTS)
         soak = Soak(agent, backend, options.clients, options.seed)
+        soak.warm_up()
         soak.run(60 * options.minutes)
     problems = soak.report()
     if options.json is not None:
@@ -120,6 +121,24 @@ class Soak:
         self._rests: list[Resources] = []
         self._samples: list[tuple[float, int]] = []
         self._seconds = 0.0
+
+    def warm_up(self) -> None:
+        """Let all clients do everything once: what is rare takes its memory now, and not as growth in mid-soak."""
+        fill(self._backend, SLOTS)
+
+        def everything(number: int) -> None:
+            draw = random.Random(-self._seed * 1000 - number - 1)
+            for kind in KINDS:
+                self._clients.run(draw, kind)
+
+        threads = [
+            threading.Thread(target=everything, args=(one,), daemon=True)
+            for one in range(self._count)
+        ]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(timeout=PAUSE_S)
 
     def run(self, seconds: float) -> None:
         """Load the agent for `seconds`."""

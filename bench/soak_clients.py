@@ -77,9 +77,9 @@ class Clients:
         self._probes, self._record = probes, record
         self._tags = Tags()
 
-    def run(self, draw: random.Random) -> None:
-        """Do one thing from sync code."""
-        one, started = draw_scenario(self._tags, draw), time.perf_counter()
+    def run(self, draw: random.Random, kind: str | None = None) -> None:
+        """Do one thing from sync code, of that kind if one is given."""
+        one, started = draw_scenario(self._tags, draw, kind), time.perf_counter()
         try:
             outcome = self._direct(one, draw) if one.is_direct else self._ask(one, draw)
         except Exception as error:

@@ -53,9 +53,9 @@ class Scenario:
         return self.kind in others or self.kind.startswith("direct")
 
 
-def draw_scenario(tags: Tags, draw: random.Random) -> Scenario:
-    """Return the next thing to do."""
-    (kind,) = draw.choices(list(KINDS), list(KINDS.values()))
+def draw_scenario(tags: Tags, draw: random.Random, kind: str | None = None) -> Scenario:
+    """Return the next thing to do, of that kind if one is given."""
+    kind = kind or draw.choices(list(KINDS), list(KINDS.values()))[0]
     tag = tags.new()
     clauses = draw.choice((1, 2, 4, 8, 40)) if kind != "overflow" else 6
     post, own = tagged_post(tag, draw, clauses), frozenset({tag})
